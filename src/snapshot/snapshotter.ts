@@ -1,0 +1,76 @@
+import type { UnpackResult, UnpackTarget } from "../archive/unpack-job.ts";
+import type { IdMapping } from "../records/pod-config.ts";
+
+/** A mount as mount(8) takes it; the shim makes it at the bundle's rootfs. */
+export interface RootfsMount {
+  type: string;
+  source: string;
+  /** Below the rootfs; "" is the rootfs itself. */
+  target: string;
+  options: string[];
+}
+
+/** Bytes and inodes on disk. */
+export interface DiskUsage {
+  bytes: number;
+  inodes: number;
+}
+
+/** A layer that is being unpacked. Nobody sees it until it is committed; an uncommitted one is swept at the next start. */
+export interface LayerStage {
+  /** Hand this to the unpacker. */
+  readonly target: UnpackTarget;
+  /**
+   * Makes the layer visible under its chain id, durably: after this returns, a power cut does not lose it.
+   * The layer below (the chain's parent) must have been committed before. A commit of a chain id that has appeared meanwhile
+   * drops this one and succeeds.
+   */
+  commit(result: UnpackResult): Promise<void>;
+  /** Drops what was unpacked. Idempotent; a no-op after commit. */
+  abort(): Promise<void>;
+}
+
+/**
+ * Layers of images by chain id, and the root file systems of containers made of them.
+ *
+ * A container's root file system is named by a key (the container's id). Mounting is the shim's work, but for image
+ * volumes, which `image/` mounts itself.
+ */
+export interface Snapshotter {
+  readonly name: "overlayfs" | "erofs";
+  /** The directory that ImageFsInfo reports. */
+  readonly root: string;
+  hasLayer(chainId: string): boolean;
+  /** All committed chain ids. */
+  layers(): string[];
+  /** What one layer takes on disk. */
+  layerUsage(chainId: string): DiskUsage;
+  /**
+   * @param chainId the layer's chain id
+   * @param parents chain ids of the layers below, lowest first
+   */
+  beginLayer(chainId: string, parents: readonly string[]): Promise<LayerStage>;
+  /** Idempotent. The caller knows that no container and no image uses it. */
+  removeLayer(chainId: string): Promise<void>;
+  /**
+   * Makes the root file system `key` on the layers (chain ids, lowest first) and returns its mounts. Called again with the
+   * same key it returns the same mounts.
+   * @throws not-found when a layer is missing
+   */
+  prepare(key: string, chainIds: readonly string[], options?: PrepareOptions): Promise<RootfsMount[]>;
+  /** Drops the root file system, unmounting what was mounted for it. Idempotent. */
+  remove(key: string): Promise<void>;
+  /** What the container wrote. @throws not-found for an unknown key */
+  usage(key: string): Promise<DiskUsage>;
+  /** All keys. */
+  keys(): string[];
+  /** All layers and all writable parts. */
+  usageTotal(): Promise<DiskUsage>;
+}
+
+export interface PrepareOptions {
+  /** No writable layer. */
+  readonly?: boolean;
+  /** For a pod with a user namespace: the files appear owned through these maps. */
+  idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] };
+}
