@@ -51,7 +51,10 @@ function withExactTypes(types: string): string {
       .replace(/^(\s*static decode\(.*\): )([\w.]+) & .*;$/, "$1$2;")
       .replaceAll(/([\w.]+)\.\$(?:Properties|Shape)\b/g, "$1");
   }
-  return lines.filter((line) => !line.includes("$unknowns")).join("\n");
+  return lines
+    .filter((line) => !line.includes("$unknowns") && !line.includes("type $Shape"))
+    .join("\n")
+    .replaceAll("): $protobuf.Writer;", "): $protobuf.BufferWriter;");
 }
 
 function generate(target: Target, scratch: string): Map<string, string> {
