@@ -1,0 +1,151 @@
+import type { Writable } from "node:stream";
+import type { Logger } from "../base/log.ts";
+import type { Nanos } from "../base/time.ts";
+import type { OciProcess } from "../oci/spec.ts";
+import type { ContainerRecord } from "../records/container-record.ts";
+import type { ImageRecord } from "../records/image-record.ts";
+import type { IdMapping, PodConfig } from "../records/pod-config.ts";
+import type { ShimAddress } from "../records/task-process.ts";
+import type { DiskUsage, RootfsMount } from "../snapshot/snapshotter.ts";
+
+/*
+ * What containers need of the rest, said from this side: the drivers and the sandboxes satisfy these by shape, and a test gives a small
+ * real one.
+ */
+
+/** Options of the low-level runtime for one task; opaque here, handed from the pod to the shim. */
+export interface RuntimeOptions {
+  binaryName: string;
+  root: string;
+  systemdCgroup: boolean;
+  noNewKeyring?: boolean;
+  shimCgroup?: string;
+  ioUid?: number;
+  ioGid?: number;
+  noPivotRoot?: boolean;
+}
+
+export interface TaskExit {
+  exitStatus: number;
+  exitedAt: Nanos;
+}
+
+export interface TaskState extends TaskExit {
+  status: "created" | "running" | "stopped" | "paused" | "unknown";
+  pid: number;
+}
+
+/** The pod's shim: the task service of one `containerd-shim-runc-v2`. */
+export interface ContainerShim {
+  readonly address: ShimAddress;
+  /** Resolves when the connection is gone. */
+  readonly closed: Promise<void>;
+  create(
+    task: {
+      id: string;
+      bundle: string;
+      rootfs: RootfsMount[];
+      terminal: boolean;
+      stdin: string;
+      stdout: string;
+      stderr: string;
+      runtimeOptions: RuntimeOptions;
+    },
+    o: { signal: AbortSignal },
+  ): Promise<{ pid: number }>;
+  start(id: string, o: { execId?: string; signal: AbortSignal }): Promise<{ pid: number }>;
+  wait(id: string, o: { execId?: string; signal?: AbortSignal }): Promise<TaskExit>;
+  delete(id: string, o: { execId?: string; signal: AbortSignal }): Promise<TaskExit & { pid: number }>;
+  exec(
+    id: string,
+    o: { execId: string; terminal: boolean; stdin: string; stdout: string; stderr: string; process: OciProcess },
+    s: { signal: AbortSignal },
+  ): Promise<void>;
+  kill(id: string, o: { signal: number; all: boolean; execId?: string }, s: { signal: AbortSignal }): Promise<void>;
+  state(id: string, o: { execId?: string; signal: AbortSignal }): Promise<TaskState>;
+  resizePty(id: string, o: { execId?: string; width: number; height: number }, s: { signal: AbortSignal }): Promise<void>;
+  closeIO(id: string, o: { execId?: string }, s: { signal: AbortSignal }): Promise<void>;
+  update(id: string, resources: object, annotations: Record<string, string>, s: { signal: AbortSignal }): Promise<void>;
+}
+
+/** Cleans up after a shim that died. */
+export interface ShimCleaner {
+  delete(o: { id: string; bundle: string; binary: string }, s: { signal: AbortSignal }): Promise<TaskExit & { pid: number }>;
+}
+
+/** The pod that a container belongs to, as its containers see it. `sandbox/` implements it. */
+export interface PodContext {
+  readonly id: string;
+  readonly config: PodConfig;
+  readonly runtimeHandler: string;
+  /** False once the pod was stopped or its pause process died: nothing is created or started in it then. */
+  readonly ready: boolean;
+  /** "" on the host's network. */
+  readonly netnsPath: string;
+  /** The process whose namespaces the containers join. */
+  readonly pausePid: number;
+  /** The OCI `cgroupsPath` of a container of this pod, in the form that the cgroup driver in use takes. */
+  containerCgroupsPath(containerId: string): string;
+  /** The pod's files on the host; "" = none. `shm` is the mounted tmpfs. */
+  readonly dirs: { resolvConf: string; hostname: string; hosts: string; shm: string };
+  /** The SELinux label of the pod's process; "" without SELinux. */
+  readonly selinuxLabel: string;
+  readonly runtime: { options: RuntimeOptions; shimBinary: string };
+  /** Connects to the pod's shim if need be. @throws unavailable when it is dead */
+  shim(o: { signal: AbortSignal }): Promise<ContainerShim>;
+}
+
+export interface Pods {
+  /** The pod with this id or unique prefix. @throws not-found, invalid-argument (ambiguous) */
+  get(id: string): PodContext;
+  find(id: string): PodContext | undefined;
+}
+
+/** The images and the root file systems made of them. */
+export interface ContainerImages {
+  /** By id, reference or unique prefix of an id. */
+  get(ref: string): ImageRecord | undefined;
+  /** Makes the root file system `key` of the image and returns its mounts; the same mounts when called again. */
+  rootfs(
+    key: string,
+    image: ImageRecord,
+    o?: { readonly?: boolean; idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] } },
+  ): Promise<RootfsMount[]>;
+  /** Idempotent. */
+  releaseRootfs(key: string): Promise<void>;
+  /** What the container wrote. */
+  rootfsUsage(key: string): Promise<DiskUsage>;
+  /** Mounts an image read-only on the host (KEP-4639) and returns where; the same path when called again. Idempotent to release. */
+  mountVolume(key: string, image: ImageRecord, o?: { idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] } }): Promise<string>;
+  releaseVolume(key: string): Promise<void>;
+}
+
+/** The client of the logger process. */
+export interface ContainerLogger {
+  open(
+    o: { id: string; logPath: string; stdin?: string; stdout: string; stderr: string; tty: boolean },
+    s: { signal: AbortSignal },
+  ): Promise<void>;
+  created(id: string): Promise<void>;
+  drained(id: string, o: { timeoutMs: number; signal?: AbortSignal }): Promise<boolean>;
+  reopen(id: string, logPath: string | undefined, o: { signal: AbortSignal }): Promise<void>;
+  close(id: string): Promise<void>;
+  attach(id: string, o: { stdout?: Writable; stderr?: Writable; signal: AbortSignal }): Promise<void>;
+}
+
+/** The table of the store. */
+export interface ContainerTable {
+  put(record: ContainerRecord): void;
+  get(id: string): ContainerRecord | undefined;
+  all(): ContainerRecord[];
+  delete(id: string): void;
+}
+
+export interface ContainerPaths {
+  /** Survives a reboot; `<containersDir>/<id>` holds the volumes that the image declares. */
+  containersDir: string;
+  /** Gone at reboot; `<bundlesDir>/<id>` is a container's bundle: config.json, rootfs, fifos. Pods' bundles lie beside it. */
+  bundlesDir: string;
+}
+
+export type { Logger };
