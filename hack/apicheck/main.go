@@ -91,7 +91,7 @@ func (d *declared) messages(list protoreflect.MessageDescriptors) {
 func main() {
 	all := declared{map[string]map[string]field{}, map[string]map[string]int{}, map[string]map[string]method{}}
 	for _, file := range []protoreflect.FileDescriptor{
-		cri.File_pkg_apis_runtime_v1_api_proto,
+		cri.File_staging_src_k8s_io_cri_api_pkg_apis_runtime_v1_api_proto,
 		taskv2.File_runtime_task_v2_shim_proto,
 		taskv3.File_runtime_task_v3_shim_proto,
 		taskevents.File_events_task_proto,
