@@ -1,0 +1,161 @@
+import { z } from "zod";
+import { formatDuration, formatSize, parseDuration, parseSize } from "./quantities.ts";
+
+const duration = z.codec(z.string(), z.number(), {
+  decode: (text, context) => {
+    const ms = parseDuration(text);
+    if (ms !== undefined) return ms;
+    context.issues.push({ code: "custom", input: text, message: `"${text}" is no duration; write it as 30s, 5m or 1h30m` });
+    return z.NEVER;
+  },
+  encode: formatDuration,
+});
+
+const size = z.codec(z.union([z.string(), z.int().nonnegative()]), z.number(), {
+  decode: (value, context) => {
+    const bytes = parseSize(String(value));
+    if (bytes !== undefined) return bytes;
+    context.issues.push({ code: "custom", input: value, message: `"${value}" is no size; write it as 65536, 64Ki or 1Gi` });
+    return z.NEVER;
+  },
+  encode: formatSize,
+});
+
+const absolutePath = z.string().startsWith("/", "must be an absolute path");
+const port = z.int().min(0).max(65_535);
+
+const handlerOptions = z.strictObject({
+  SystemdCgroup: z.boolean().optional().describe("Let the OCI runtime ask systemd for cgroups. Not set: as cgroupDriver says."),
+  NoPivotRoot: z.boolean().prefault(false).describe("For a root file system on a ramdisk, where pivot_root does not work."),
+  NoNewKeyring: z.boolean().prefault(false).describe("Share the session keyring of the daemon with the containers."),
+  ShimCgroup: z.string().prefault("").describe("Put the shims into this cgroup."),
+  IoUid: z.int().nonnegative().prefault(0).describe("Owner of the stdio pipes."),
+  IoGid: z.int().nonnegative().prefault(0).describe("Group of the stdio pipes."),
+  Root: z.union([z.literal(""), absolutePath]).prefault("").describe('State directory of the OCI runtime. "" = <state>/runc.'),
+});
+
+const handler = z.strictObject({
+  shim: z.string().min(1).prefault("containerd-shim-runc-v2").describe("The shim: a name looked up in PATH, or a path."),
+  binary: z.string().min(1).prefault("runc").describe("The OCI runtime that the shim calls: runc or crun, a name or a path."),
+  options: handlerOptions.prefault({}).describe("Options handed to the shim."),
+});
+
+const mirror = z.strictObject({
+  endpoints: z.array(z.url({ protocol: /^https?$/ })).prefault([]).describe("Asked in this order, before the registry itself."),
+  fallback: z.boolean().prefault(true).describe("Ask the registry itself when no endpoint has the image."),
+});
+
+/**
+ * The configuration: names, types, defaults and meaning, in this one place. `crid config default` prints it, so a description
+ * is a sentence for the operator.
+ */
+export const configSchema = z.strictObject({
+  root: absolutePath.prefault("/var/lib/crid").describe("What survives a reboot: store, images, snapshots."),
+  state: absolutePath.prefault("/run/crid").describe("What a reboot ends: sockets, bundles, network namespaces. Keep it short: socket paths are limited to 107 bytes."),
+  oomScore: z.int().min(-1000).max(1000).prefault(-999).describe("oom_score_adj of the daemon, as low as it is allowed to go."),
+  debug: z.boolean().prefault(false).describe("Shims and OCI runtime log at level debug."),
+  log: z
+    .strictObject({
+      level: z.enum(["trace", "debug", "info", "warn", "error"]).prefault("info").describe("trace, debug, info, warn or error."),
+      format: z.enum(["json", "text"]).prefault("json").describe("json or text."),
+    })
+    .prefault({})
+    .describe("The daemon's own log, on stderr."),
+  grpc: z
+    .strictObject({
+      address: z.union([z.literal(""), absolutePath]).prefault("").describe('The CRI socket. "" = <state>/crid.sock.'),
+      gid: z.int().nonnegative().prefault(0).describe("The group that may connect to it."),
+    })
+    .prefault({})
+    .describe("Where the kubelet and crictl connect."),
+  streaming: z
+    .strictObject({
+      address: z.string().min(1).prefault("127.0.0.1").describe("Address to listen on; it is also the one in the URLs given out."),
+      port: port.prefault(0).describe("0 = any free one."),
+      idleTimeout: duration.prefault("4h").describe("A stream without traffic is closed after this long."),
+      tls: z
+        .strictObject({
+          cert: absolutePath.describe("The certificate, PEM."),
+          key: absolutePath.describe("Its key, PEM."),
+          clientCA: absolutePath.optional().describe("Callers must show a certificate signed by it."),
+        })
+        .optional()
+        .describe("Serve https. Not set: http."),
+    })
+    .prefault({})
+    .describe("exec, attach and port-forward."),
+  metrics: z
+    .strictObject({
+      address: z.string().prefault("127.0.0.1:1339").describe('host:port of /metrics and /healthz. "" = off.'),
+    })
+    .prefault({})
+    .describe("Prometheus metrics."),
+  cgroupDriver: z.enum(["auto", "cgroupfs", "systemd"]).prefault("auto").describe("auto, cgroupfs or systemd. auto = systemd where it is pid 1 and cgroups are v2."),
+  sandbox: z
+    .strictObject({
+      image: z.string().prefault("").describe('The image of the pause container. "" = the built-in pause, which needs no image.'),
+    })
+    .prefault({})
+    .describe("The container that holds a pod's namespaces."),
+  runtime: z
+    .strictObject({
+      default: z.string().min(1).prefault("runc").describe("The handler of pods that name none."),
+      handlers: z.record(z.string().min(1), handler).prefault({ runc: {} }).describe("By name, as RuntimeClass.handler says. runc is always there."),
+    })
+    .prefault({})
+    .describe("How containers are run."),
+  cni: z
+    .strictObject({
+      binDirs: z.array(absolutePath).min(1).prefault(["/opt/cni/bin"]).describe("Where the plugins are, searched in this order."),
+      confDir: absolutePath.prefault("/etc/cni/net.d").describe("The network configuration: the first file by name is used."),
+    })
+    .prefault({})
+    .describe("Pod networks."),
+  registry: z
+    .strictObject({
+      configPath: z
+        .array(absolutePath)
+        .prefault(["/etc/crid/certs.d", "/etc/containerd/certs.d"])
+        .describe("Folders with <registry>/hosts.toml, as containerd has them; the first that has the registry wins."),
+      mirrors: z.record(z.string().min(1), mirror).prefault({}).describe("By registry (docker.io), before configPath is looked at."),
+    })
+    .prefault({})
+    .describe("Where images come from."),
+  image: z
+    .strictObject({
+      snapshotter: z.enum(["auto", "erofs", "overlayfs"]).prefault("auto").describe("auto, erofs or overlayfs."),
+      maxConcurrentDownloads: z.int().min(1).prefault(6).describe("Blobs fetched at once, over all pulls."),
+      pullProgressTimeout: duration.prefault("5m").describe("A pull that receives nothing for this long fails. 0 = never."),
+      discardUnpackedLayers: z.boolean().prefault(false).describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
+      pinned: z.array(z.string().min(1)).prefault([]).describe("References that the kubelet's image GC must keep."),
+    })
+    .prefault({})
+    .describe("Pulling and keeping images."),
+  container: z
+    .strictObject({
+      maxLogLineSize: size.prefault("16Ki").describe("A longer line is split into parts (tag P), as the CRI log format has it."),
+      drainExecTimeout: duration.prefault("10s").describe("How long ExecSync waits for output after the command has ended."),
+      unsetSeccompProfile: z.enum(["unconfined", "runtime-default"]).prefault("unconfined").describe("For containers whose pod sets none: unconfined or runtime-default."),
+    })
+    .prefault({})
+    .describe("Containers."),
+  nri: z
+    .strictObject({
+      enabled: z.boolean().prefault(true).describe("Serve NRI plugins."),
+      socket: absolutePath.prefault("/var/run/nri/nri.sock").describe("Where plugins connect."),
+      pluginDir: absolutePath.prefault("/opt/nri/plugins").describe("Plugins started with the daemon."),
+      pluginConfDir: absolutePath.prefault("/etc/nri/conf.d").describe("Their configuration."),
+    })
+    .prefault({})
+    .describe("Node Resource Interface."),
+  cdi: z
+    .strictObject({
+      dirs: z.array(absolutePath).prefault(["/etc/cdi", "/var/run/cdi"]).describe("Device specifications; a later folder wins."),
+    })
+    .prefault({})
+    .describe("Container Device Interface."),
+});
+
+/** The configuration as the parts use it: durations in milliseconds, sizes in bytes, nothing left to default. */
+export type Config = z.output<typeof configSchema>;
+export type RuntimeHandlerConfig = z.output<typeof handler>;
