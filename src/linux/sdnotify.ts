@@ -9,7 +9,7 @@ const MSG_NOSIGNAL = 0x4000;
 
 const cSocket = declare<(domain: number, type: number, protocol: number) => number>("int socket(int domain, int type, int protocol)");
 const cSendto = declare<(fd: number, data: Buffer, length: number, flags: number, address: Buffer, addressLength: number) => number>(
-  "ssize_t sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
+  "long sendto(int fd, const void *data, size_t length, int flags, const void *address, uint32_t addressLength)",
 );
 
 /**
