@@ -29,7 +29,9 @@ test("hang ends with the signal's reason", async () => {
 
 test("crash kills the process as kill -9 does", () => {
   const code = `import { failpoint } from ${JSON.stringify(new URL("./failpoints.ts", import.meta.url).href)}; await failpoint("boom"); console.log("alive");`;
-  const result = spawnSync(process.execPath, ["--input-type=module", "-e", code], { env: { ...process.env, CRID_FAILPOINTS: "boom=crash" } });
+  const result = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+    env: { ...process.env, CRID_FAILPOINTS: "boom=crash" },
+  });
   assert.equal(result.signal, "SIGKILL");
   assert.equal(result.stdout.toString(), "");
 });

@@ -11,7 +11,7 @@ interface Armed {
   calls: number;
 }
 
-let armed = parse(process.env["CRID_FAILPOINTS"] ?? "");
+let armed = parse(process.env.CRID_FAILPOINTS ?? "");
 
 /**
  * A place where a test can make the daemon fail. Does nothing unless the environment variable CRID_FAILPOINTS names it:

@@ -29,7 +29,7 @@ test("an empty file gives the defaults", () => {
   assert.equal(config.streaming.idleTimeout, 4 * 3_600_000);
   assert.equal(config.container.maxLogLineSize, 16_384);
   assert.deepEqual(config.cni, { binDirs: ["/opt/cni/bin"], confDir: "/etc/cni/net.d" });
-  assert.equal(config.runtime.handlers["runc"]?.shim, "containerd-shim-runc-v2");
+  assert.equal(config.runtime.handlers.runc?.shim, "containerd-shim-runc-v2");
 });
 
 test("drop-ins merge in the order of their names; runc stays beside an added handler", () => {
@@ -44,13 +44,28 @@ test("drop-ins merge in the order of their names; runc stays beside an added han
 });
 
 test("an unknown key is named with its file, its path and the nearest known key", () => {
-  const file = write("c.yaml", "image: { snaphotter: auto }\nmaxConcurrentDownloads: 3\nruntime: { handlers: { crun: { Binary: x } } }\n__proto__: 1\n");
+  const file = write(
+    "c.yaml",
+    "image: { snaphotter: auto }\nmaxConcurrentDownloads: 3\nruntime: { handlers: { crun: { Binary: x } } }\n__proto__: 1\n",
+  );
   const problems = checkConfig({ file });
   assert.ok(problems.includes(`${file}: image.snaphotter: unknown key; did you mean image.snapshotter?`), problems.join("\n"));
-  assert.ok(problems.includes(`${file}: maxConcurrentDownloads: unknown key; did you mean image.maxConcurrentDownloads?`), problems.join("\n"));
-  assert.ok(problems.includes(`${file}: runtime.handlers.crun.Binary: unknown key; did you mean runtime.handlers.crun.binary?`), problems.join("\n"));
-  assert.ok(problems.some((problem) => problem.includes("__proto__: unknown key")), problems.join("\n"));
-  assert.throws(() => loadConfig({ file }), (error) => isKind(error, "invalid-argument"));
+  assert.ok(
+    problems.includes(`${file}: maxConcurrentDownloads: unknown key; did you mean image.maxConcurrentDownloads?`),
+    problems.join("\n"),
+  );
+  assert.ok(
+    problems.includes(`${file}: runtime.handlers.crun.Binary: unknown key; did you mean runtime.handlers.crun.binary?`),
+    problems.join("\n"),
+  );
+  assert.ok(
+    problems.some((problem) => problem.includes("__proto__: unknown key")),
+    problems.join("\n"),
+  );
+  assert.throws(
+    () => loadConfig({ file }),
+    (error) => isKind(error, "invalid-argument"),
+  );
 });
 
 test("bad values are named with what they should be", () => {

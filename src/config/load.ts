@@ -107,8 +107,8 @@ function isSection(value: unknown): value is Raw {
 /** Who adds a handler should not have to repeat runc. */
 function withBuiltInHandler(merged: Raw): void {
   const { runtime } = merged;
-  if (isSection(runtime) && isSection(runtime["handlers"]) && !Object.hasOwn(runtime["handlers"], "runc")) {
-    runtime["handlers"] = { runc: {}, ...runtime["handlers"] };
+  if (isSection(runtime) && isSection(runtime.handlers) && !Object.hasOwn(runtime.handlers, "runc")) {
+    runtime.handlers = { runc: {}, ...runtime.handlers };
   }
 }
 

@@ -31,7 +31,10 @@ const handlerOptions = z.strictObject({
   ShimCgroup: z.string().prefault("").describe("Put the shims into this cgroup."),
   IoUid: z.int().nonnegative().prefault(0).describe("Owner of the stdio pipes."),
   IoGid: z.int().nonnegative().prefault(0).describe("Group of the stdio pipes."),
-  Root: z.union([z.literal(""), absolutePath]).prefault("").describe('State directory of the OCI runtime. "" = <state>/runc.'),
+  Root: z
+    .union([z.literal(""), absolutePath])
+    .prefault("")
+    .describe('State directory of the OCI runtime. "" = <state>/runc.'),
 });
 
 const handler = z.strictObject({
@@ -41,7 +44,10 @@ const handler = z.strictObject({
 });
 
 const mirror = z.strictObject({
-  endpoints: z.array(z.url({ protocol: /^https?$/ })).prefault([]).describe("Asked in this order, before the registry itself."),
+  endpoints: z
+    .array(z.url({ protocol: /^https?$/ }))
+    .prefault([])
+    .describe("Asked in this order, before the registry itself."),
   fallback: z.boolean().prefault(true).describe("Ask the registry itself when no endpoint has the image."),
 });
 
@@ -51,7 +57,9 @@ const mirror = z.strictObject({
  */
 export const configSchema = z.strictObject({
   root: absolutePath.prefault("/var/lib/crid").describe("What survives a reboot: store, images, snapshots."),
-  state: absolutePath.prefault("/run/crid").describe("What a reboot ends: sockets, bundles, network namespaces. Keep it short: socket paths are limited to 107 bytes."),
+  state: absolutePath
+    .prefault("/run/crid")
+    .describe("What a reboot ends: sockets, bundles, network namespaces. Keep it short: socket paths are limited to 107 bytes."),
   oomScore: z.int().min(-1000).max(1000).prefault(-999).describe("oom_score_adj of the daemon, as low as it is allowed to go."),
   debug: z.boolean().prefault(false).describe("Shims and OCI runtime log at level debug."),
   log: z
@@ -63,7 +71,10 @@ export const configSchema = z.strictObject({
     .describe("The daemon's own log, on stderr."),
   grpc: z
     .strictObject({
-      address: z.union([z.literal(""), absolutePath]).prefault("").describe('The CRI socket. "" = <state>/crid.sock.'),
+      address: z
+        .union([z.literal(""), absolutePath])
+        .prefault("")
+        .describe('The CRI socket. "" = <state>/crid.sock.'),
       gid: z.int().nonnegative().prefault(0).describe("The group that may connect to it."),
     })
     .prefault({})
@@ -90,7 +101,10 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("Prometheus metrics."),
-  cgroupDriver: z.enum(["auto", "cgroupfs", "systemd"]).prefault("auto").describe("auto, cgroupfs or systemd. auto = systemd where it is pid 1 and cgroups are v2."),
+  cgroupDriver: z
+    .enum(["auto", "cgroupfs", "systemd"])
+    .prefault("auto")
+    .describe("auto, cgroupfs or systemd. auto = systemd where it is pid 1 and cgroups are v2."),
   sandbox: z
     .strictObject({
       image: z.string().prefault("").describe('The image of the pause container. "" = the built-in pause, which needs no image.'),
@@ -100,7 +114,10 @@ export const configSchema = z.strictObject({
   runtime: z
     .strictObject({
       default: z.string().min(1).prefault("runc").describe("The handler of pods that name none."),
-      handlers: z.record(z.string().min(1), handler).prefault({ runc: {} }).describe("By name, as RuntimeClass.handler says. runc is always there."),
+      handlers: z
+        .record(z.string().min(1), handler)
+        .prefault({ runc: {} })
+        .describe("By name, as RuntimeClass.handler says. runc is always there."),
     })
     .prefault({})
     .describe("How containers are run."),
@@ -126,7 +143,10 @@ export const configSchema = z.strictObject({
       snapshotter: z.enum(["auto", "erofs", "overlayfs"]).prefault("auto").describe("auto, erofs or overlayfs."),
       maxConcurrentDownloads: z.int().min(1).prefault(6).describe("Blobs fetched at once, over all pulls."),
       pullProgressTimeout: duration.prefault("5m").describe("A pull that receives nothing for this long fails. 0 = never."),
-      discardUnpackedLayers: z.boolean().prefault(false).describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
+      discardUnpackedLayers: z
+        .boolean()
+        .prefault(false)
+        .describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
       pinned: z.array(z.string().min(1)).prefault([]).describe("References that the kubelet's image GC must keep."),
     })
     .prefault({})
@@ -135,7 +155,10 @@ export const configSchema = z.strictObject({
     .strictObject({
       maxLogLineSize: size.prefault("16Ki").describe("A longer line is split into parts (tag P), as the CRI log format has it."),
       drainExecTimeout: duration.prefault("10s").describe("How long ExecSync waits for output after the command has ended."),
-      unsetSeccompProfile: z.enum(["unconfined", "runtime-default"]).prefault("unconfined").describe("For containers whose pod sets none: unconfined or runtime-default."),
+      unsetSeccompProfile: z
+        .enum(["unconfined", "runtime-default"])
+        .prefault("unconfined")
+        .describe("For containers whose pod sets none: unconfined or runtime-default."),
     })
     .prefault({})
     .describe("Containers."),

@@ -33,7 +33,7 @@ function openChecked(file: string): DatabaseSync {
   try {
     database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;");
     fs.chmodSync(file, 0o600);
-    const finding = database.prepare("PRAGMA quick_check(1)").get()?.["quick_check"];
+    const finding = database.prepare("PRAGMA quick_check(1)").get()?.quick_check;
     if (finding !== "ok") throw Object.assign(new Error(`quick_check: ${String(finding)}`), { errcode: 11 });
     migrate(database, file);
     return database;

@@ -13,7 +13,7 @@ export class Meta {
       "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     );
     for (const row of host.database.prepare("SELECT key, value FROM meta").iterate()) {
-      this.#values.set(String(row["key"]), String(row["value"]));
+      this.#values.set(String(row.key), String(row.value));
     }
   }
 

@@ -50,7 +50,7 @@ const migrations: readonly Migration[] = [
  */
 export function migrate(database: DatabaseSync, path: string): void {
   const row = database.prepare("PRAGMA user_version").get();
-  const done = Number(row?.["user_version"] ?? 0);
+  const done = Number(row?.user_version ?? 0);
   const newest = migrations.at(-1)?.number ?? 0;
   if (done > newest) {
     throw new CridError(

@@ -150,12 +150,15 @@ test("operators see names, states and times in SQL", () => {
   using store = open();
   store.sandboxes.put(sandbox("s1"));
   using reader = new DatabaseSync(path.join(dir, "meta.db"), { readOnly: true });
-  assert.deepEqual({ ...reader.prepare("SELECT namespace, name, state, pid FROM sandboxes").get() }, {
-    namespace: "default",
-    name: "web",
-    state: "creating",
-    pid: 42,
-  });
+  assert.deepEqual(
+    { ...reader.prepare("SELECT namespace, name, state, pid FROM sandboxes").get() },
+    {
+      namespace: "default",
+      name: "web",
+      state: "creating",
+      pid: 42,
+    },
+  );
 });
 
 test("a second daemon is refused with the pid of the first", () => {

@@ -69,7 +69,8 @@ export class SqlTable<R extends { id: string }> implements Table<R> {
     const { id } = record;
     const before = this.#records.get(id);
     const row = { ...this.#shape.toRow(record), record_version: this.#shape.version };
-    const statement = (this.#upsert ??= this.#prepareUpsert(Object.keys(row)));
+    this.#upsert ??= this.#prepareUpsert(Object.keys(row));
+    const statement = this.#upsert;
     this.#host.write(`write ${this.#shape.name} ${id}`, before !== undefined, () => void statement.run(...Object.values(row)));
     this.#records.set(id, record);
     this.#host.onRollback(() => this.#restore(id, before));
@@ -102,7 +103,7 @@ export class SqlTable<R extends { id: string }> implements Table<R> {
     select.setReadBigInts(true);
     try {
       for (const row of select.iterate()) {
-        const record = this.#shape.fromRow(row, Number(row["record_version"]));
+        const record = this.#shape.fromRow(row, Number(row.record_version));
         this.#records.set(record.id, record);
       }
     } catch (error) {

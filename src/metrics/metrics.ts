@@ -1,0 +1,130 @@
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** Counts of things by state, asked when somebody scrapes: a gauge kept up to date by hand drifts. */
+export type CountByState = () => Readonly<Record<string, number>>;
+
+/** Everything crid measures. Each method takes plain values, so that no other folder knows the metrics library. */
+export interface Metrics {
+  readonly registry: MetricsRegistry;
+  /** One finished RPC; `code` is the gRPC code's name ("OK", "NotFound"). */
+  rpc(method: string, code: string, seconds: number): void;
+  /** One finished CNI call of one plugin. */
+  cniOperation(operation: { command: string; plugin: string; network: string; ms: number; ok: boolean }): void;
+  /** One finished pull; `result` is "ok" or the kind of its error. */
+  pull(result: string, seconds: number, bytes: number): void;
+  /** Pulls under way. */
+  pullsRunning(delta: 1 | -1): void;
+  /** One step of RunPodSandbox and its like ("network", "shim", "create", "start"). */
+  step(operation: string, step: string, seconds: number): void;
+  /** Sets where the numbers of pods, containers and waiting CNI retries come from. */
+  watch(sources: { pods: CountByState; containers: CountByState; images: () => number; cniRetries: () => number }): void;
+}
+
+/** What the HTTP server needs of a registry. */
+export interface MetricsRegistry {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+const RPC_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 240];
+
+/** A registry of its own: nothing global, so that two can live in one process (tests, two daemons). */
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry, prefix: "crid_" });
+  const rpc = new Histogram({
+    name: "crid_rpc_duration_seconds",
+    help: "Duration of CRI calls by method and gRPC code.",
+    labelNames: ["method", "code"],
+    buckets: RPC_BUCKETS,
+    registers,
+  });
+  const cni = new Histogram({
+    name: "crid_cni_operation_duration_seconds",
+    help: "Duration of CNI plugin calls by command, plugin, network and result.",
+    labelNames: ["command", "plugin", "network", "result"],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    registers,
+  });
+  const pulls = new Histogram({
+    name: "crid_image_pull_duration_seconds",
+    help: "Duration of image pulls by result.",
+    labelNames: ["result"],
+    buckets: [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600],
+    registers,
+  });
+  const pulledBytes = new Counter({ name: "crid_image_pulled_bytes_total", help: "Bytes fetched from registries.", registers });
+  const pullsRunning = new Gauge({ name: "crid_image_pulls_running", help: "Image pulls under way.", registers });
+  const steps = new Histogram({
+    name: "crid_step_duration_seconds",
+    help: "Duration of the steps of an operation (run-pod-sandbox: network, shim, create, start).",
+    labelNames: ["operation", "step"],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    registers,
+  });
+  eventLoopDelay(registers);
+  return {
+    registry,
+    rpc: (method, code, seconds) => rpc.observe({ method, code }, seconds),
+    cniOperation: ({ command, plugin, network, ms, ok }) =>
+      cni.observe({ command, plugin, network, result: ok ? "ok" : "error" }, ms / 1000),
+    pull: (result, seconds, bytes) => {
+      pulls.observe({ result }, seconds);
+      pulledBytes.inc(bytes);
+    },
+    pullsRunning: (delta) => pullsRunning.inc(delta),
+    step: (operation, step, seconds) => steps.observe({ operation, step }, seconds),
+    watch: (sources) => watch(registers, sources),
+  };
+}
+
+/**
+ * How long the event loop made others wait since the last scrape. prom-client's own gauge is one sample at the time of the
+ * scrape; this one samples every 10 ms.
+ */
+function eventLoopDelay(registers: Registry[]): void {
+  const delay = monitorEventLoopDelay({ resolution: 10 });
+  delay.enable();
+  new Gauge({
+    name: "crid_event_loop_delay_seconds",
+    help: "Delay of the event loop since the last scrape, by quantile.",
+    labelNames: ["quantile"],
+    registers,
+    collect() {
+      for (const quantile of [50, 90, 99]) this.set({ quantile: quantile / 100 }, delay.percentile(quantile) / 1e9);
+      this.set({ quantile: 1 }, delay.max / 1e9);
+      delay.reset();
+    },
+  });
+}
+
+function watch(registers: Registry[], sources: Parameters<Metrics["watch"]>[0]): void {
+  const byState = (name: string, help: string, count: CountByState): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ["state"],
+      registers,
+      collect() {
+        this.reset();
+        for (const [state, value] of Object.entries(count())) this.set({ state }, value);
+      },
+    });
+  };
+  const single = (name: string, help: string, count: () => number): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(count());
+      },
+    });
+  };
+  byState("crid_pods", "Pod sandboxes by state.", sources.pods);
+  byState("crid_containers", "Containers by state.", sources.containers);
+  single("crid_images", "Images.", sources.images);
+  single("crid_cni_retries", "CNI DELs that failed and wait for their next attempt.", sources.cniRetries);
+}
