@@ -34,7 +34,7 @@ export class Connection {
     });
     socket.on("drain", () => this.#releaseDrain());
     socket.on("end", () => this.#finish(this.#reader.idle ? "closed by the peer" : "closed by the peer in the middle of a frame"));
-    socket.on("error", (error: Error) => this.#finish(error.message, error));
+    socket.on("error", (error: Error) => this.#finish(isReset(error) ? `closed by the peer (${error.message})` : error.message, error));
     socket.on("close", () => this.#finish("closed"));
   }
 
@@ -99,4 +99,9 @@ export class Connection {
     this.#drain?.resolve();
     this.#drain = undefined;
   }
+}
+
+/** Whether the peer went away while it had unread data (ECONNRESET), or before ours arrived (EPIPE). */
+function isReset(error: Error): boolean {
+  return "code" in error && (error.code === "ECONNRESET" || error.code === "EPIPE");
 }

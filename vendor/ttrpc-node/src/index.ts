@@ -1,4 +1,5 @@
-export { type CallOptions, Client, ClientStream, type StreamOptions } from "./client.ts";
+export type { CallOptions, StreamOptions } from "./call-options.ts";
+export { Client, ClientStream } from "./client.ts";
 export type { Metadata } from "./codec.ts";
 export { Code, ConnectionClosedError, codeName, type ErrorDetail, TtrpcError } from "./errors.ts";
 export { MAX_PAYLOAD } from "./frame.ts";

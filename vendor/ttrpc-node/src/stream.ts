@@ -139,7 +139,8 @@ export class MessageStream implements AsyncIterable<Uint8Array> {
   closeSend(): void {
     if (this.#sendClosed) return;
     this.#sendClosed = true;
-    if (this.#connection.closed === undefined) this.#connection.send(this.#id, FrameType.data, Flag.remoteClosed | Flag.noData, none);
+    if (this.#connection.closed !== undefined) return;
+    void this.#connection.send(this.#id, FrameType.data, Flag.remoteClosed | Flag.noData, none);
   }
 
   /** For the owner: nothing is sent any more, and no closing frame either. */

@@ -31,7 +31,7 @@ export function testServer(): Server {
   server.register(service, {
     Echo: (request) => request,
     Context: (_request, { metadata, signal }) => {
-      const keys = [...metadata].map(([key, values]) => `${key}=${values.join("|")}`).sort();
+      const keys = [...metadata].map(([key, values]) => `${key}=${values.join("|")}`);
       return text(`${keys.join(",")} ${signal.aborted}`);
     },
     Fail: (request) => {
