@@ -31,15 +31,15 @@ function withBigints(code: string): string {
     .replaceAll(/typeof (message\.\w+) === "object" \? \1\.low \|\| \1\.high : \1 !== 0/g, "$1 !== 0n")
     .replaceAll(/typeof \((value = reader\.u?int64\(\))\) === "object" \? value\.low \|\| value\.high : value !== 0/g, "($1) !== 0n");
   const left = /\bLong\b|\.low\b|\.s(?:int|fixed)64s?\(|\.fixed64s?\(/.exec(changed);
-  if (left !== null) throw new Error(`pbjs wrote "${left[0]}", which hack/gen-proto.ts and api/wire.ts do not know how to turn into a bigint`);
+  if (left !== null)
+    throw new Error(`pbjs wrote "${left[0]}", which hack/gen-proto.ts and api/wire.ts do not know how to turn into a bigint`);
   return changed;
 }
 
 /** Types of decoded messages: nested messages are whole too, so that their fields need no default. */
 function withExactTypes(types: string): string {
   const lines = types
-    .replace(/^import Long = require\("long"\);\n/m, "")
-    .replace('from "protobufjs"', 'from "protobufjs/minimal.js"')
+    .replaceAll(/^import .*\n/gm, "")
     .replaceAll(/\bLong\b/g, "bigint")
     .split("\n");
   let inClass = false;
@@ -54,7 +54,8 @@ function withExactTypes(types: string): string {
   return lines
     .filter((line) => !line.includes("$unknowns") && !line.includes("type $Shape"))
     .join("\n")
-    .replaceAll("): $protobuf.Writer;", "): $protobuf.BufferWriter;");
+    .replaceAll(", writer?: $protobuf.Writer): $protobuf.Writer;", "): { finish(): Buffer };")
+    .replaceAll("reader: ($protobuf.Reader|Uint8Array), length?: number", "bytes: Uint8Array");
 }
 
 function generate(target: Target, scratch: string): Map<string, string> {

@@ -1,0 +1,43 @@
+import { status } from "@grpc/grpc-js";
+import { CridError, type ErrorKind } from "../base/errors.ts";
+
+/** The one place where kinds of errors become gRPC codes. */
+const codes: Record<ErrorKind, status> = {
+  "invalid-argument": status.INVALID_ARGUMENT,
+  "not-found": status.NOT_FOUND,
+  "already-exists": status.ALREADY_EXISTS,
+  "failed-precondition": status.FAILED_PRECONDITION,
+  "permission-denied": status.PERMISSION_DENIED,
+  unauthenticated: status.UNAUTHENTICATED,
+  "resource-exhausted": status.RESOURCE_EXHAUSTED,
+  "out-of-range": status.OUT_OF_RANGE,
+  unavailable: status.UNAVAILABLE,
+  "deadline-exceeded": status.DEADLINE_EXCEEDED,
+  canceled: status.CANCELLED,
+  aborted: status.ABORTED,
+  "data-loss": status.DATA_LOSS,
+  unimplemented: status.UNIMPLEMENTED,
+  internal: status.INTERNAL,
+  unknown: status.UNKNOWN,
+};
+
+/** A gRPC status as grpc-js takes it, and the code's name for logs and metrics ("NOT_FOUND"). */
+export interface CallStatus {
+  code: status;
+  name: string;
+  details: string;
+}
+
+export const okStatus: CallStatus = { code: status.OK, name: "OK", details: "" };
+
+/** The status that an error is answered with. */
+export function statusOf(error: unknown): CallStatus {
+  const { kind, message } = CridError.from(error);
+  const code = codes[kind];
+  return { code, name: status[code], details: message };
+}
+
+/** Whether the operator should look at it: it is our fault or the machine's, not the caller's. */
+export function isFault(kind: ErrorKind): boolean {
+  return kind === "internal" || kind === "unknown" || kind === "data-loss";
+}
