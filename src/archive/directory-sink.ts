@@ -1,0 +1,153 @@
+import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, openSync, symlinkSync, writeSync } from "node:fs";
+import { mkfifo, mknod, makeDev, S_IFBLK, S_IFCHR } from "../linux/files.ts";
+import { lutimes } from "../linux/times.ts";
+import { isErrno } from "../base/errors.ts";
+import { cleanPath, splitPath, whiteoutOf } from "./layer-path.ts";
+import { LayerTree } from "./layer-tree.ts";
+import { malformed } from "./tar-header.ts";
+import type { TarEntry, TarSink } from "./tar-reader.ts";
+import type { LayerFixups } from "./unpack-job.ts";
+import { chmod, setXattrs } from "./file-attributes.ts";
+
+/**
+ * Writes a layer into a directory in the form that overlayfs takes as a lower one: whiteouts become character devices 0:0,
+ * opaque markers the xattr trusted.overlay.opaque.
+ *
+ * The directory is private until it is committed, so what a path means can only be changed by the archive itself; `LayerTree`
+ * keeps every path inside, links included. All calls are synchronous: it runs on a worker thread.
+ */
+export class DirectorySink implements TarSink {
+  readonly #tree: LayerTree;
+  /** Directories get their times last, since every entry made in them changes these. */
+  readonly #directories = new Map<string, TarEntry["mtime"]>();
+  readonly #foreignLinks: LayerFixups["foreignLinks"] = [];
+  #file: { fd: number; path: Buffer; entry: TarEntry; end: number } | undefined;
+  #bytes = 0;
+  #inodes = 0;
+
+  constructor(root: string) {
+    this.#tree = new LayerTree(root);
+  }
+
+  entry(entry: TarEntry): void {
+    const path = cleanPath(entry.path);
+    const { parent, base } = splitPath(path);
+    const whiteout = whiteoutOf(base);
+    switch (whiteout.kind) {
+      case "ignored":
+        return;
+      case "opaque":
+        return this.#tree.makeOpaque(this.#tree.directory(parent));
+      case "remove":
+        return this.#tree.whiteout(this.#tree.directory(parent), whiteout.base);
+      case "none":
+        return path === "" ? this.#root(entry) : this.#make(entry, this.#tree.directory(parent), base);
+    }
+  }
+
+  data(chunk: Buffer, offset: number): void {
+    if (this.#file === undefined) return;
+    for (let done = 0; done < chunk.length; ) done += writeSync(this.#file.fd, chunk, done, chunk.length - done, offset + done);
+    this.#file.end = Math.max(this.#file.end, offset + chunk.length);
+    this.#bytes += chunk.length;
+  }
+
+  entryEnd(): void {
+    const file = this.#file;
+    if (file === undefined) return;
+    this.#file = undefined;
+    const { fd, path, entry, end } = file;
+    try {
+      if (end < entry.size) ftruncateSync(fd, entry.size);
+      // A chown clears setuid and setgid and file capabilities: owner first, mode next, xattrs last.
+      fchownSync(fd, entry.uid, entry.gid);
+      fchmodSync(fd, entry.mode);
+    } finally {
+      closeSync(fd);
+    }
+    setXattrs(path, entry.xattrs);
+    lutimes(path, entry.mtime.seconds, entry.mtime.nanos);
+  }
+
+  /** Sets the times of directories and says what depends on the layers below. */
+  finish(): { bytes: number; inodes: number; fixups: LayerFixups } {
+    for (const [path, { seconds, nanos }] of this.#directories) {
+      if (this.#tree.isDirectory(path)) lutimes(this.#tree.absolute(path), seconds, nanos);
+    }
+    return {
+      bytes: this.#bytes,
+      inodes: this.#inodes + this.#tree.made,
+      fixups: { impliedDirectories: this.#tree.implied(), foreignLinks: this.#foreignLinks },
+    };
+  }
+
+  /** Closes what an exception left open. */
+  abandon(): void {
+    if (this.#file !== undefined) closeSync(this.#file.fd);
+    this.#file = undefined;
+  }
+
+  #root(entry: TarEntry): void {
+    if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
+    this.#tree.claim("");
+    this.#attributes("", entry);
+  }
+
+  #make(entry: TarEntry, parent: string, base: string): void {
+    const path = parent === "" ? base : `${parent}/${base}`;
+    if (entry.type === "directory") {
+      this.#tree.makeDirectory(path);
+      return this.#attributes(path, entry);
+    }
+    if (entry.type === "link") return this.#link(entry, path);
+    this.#tree.clear(path);
+    this.#inodes++;
+    const absolute = this.#tree.absolute(path);
+    switch (entry.type) {
+      case "file": {
+        const fd = openSync(absolute, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
+        this.#file = { fd, path: absolute, entry, end: 0 };
+        return;
+      }
+      case "symlink":
+        symlinkSync(Buffer.from(entry.linkName, "latin1"), absolute);
+        break;
+      case "char":
+      case "block":
+        mknod(absolute, (entry.type === "char" ? S_IFCHR : S_IFBLK) | 0o600, makeDev(entry.devMajor, entry.devMinor));
+        break;
+      case "fifo":
+        mkfifo(absolute, 0o600);
+        break;
+    }
+    lchownSync(absolute, entry.uid, entry.gid);
+    if (entry.type !== "symlink") chmod(absolute, entry.mode);
+    setXattrs(absolute, entry.xattrs);
+    lutimes(absolute, entry.mtime.seconds, entry.mtime.nanos);
+  }
+
+  /** The link's target is a path from the root; a symlink at its end is linked itself, never followed. */
+  #link(entry: TarEntry, path: string): void {
+    const target = cleanPath(entry.linkName);
+    if (target === "") throw malformed(`hard link ${JSON.stringify(entry.path)} to the root`);
+    const source = this.#tree.locate(target);
+    if (source === path) return;
+    this.#tree.clear(path);
+    try {
+      if (source === undefined) throw Object.assign(new Error(), { code: "ENOENT" });
+      linkSync(this.#tree.absolute(source), this.#tree.absolute(path));
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+      // The file is in a layer below; that is only known when this layer is committed.
+      this.#foreignLinks.push({ path, target });
+    }
+  }
+
+  #attributes(path: string, entry: TarEntry): void {
+    const absolute = this.#tree.absolute(path);
+    lchownSync(absolute, entry.uid, entry.gid);
+    chmod(absolute, entry.mode);
+    setXattrs(absolute, entry.xattrs);
+    this.#directories.set(path, entry.mtime);
+  }
+}

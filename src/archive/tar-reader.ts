@@ -1,0 +1,292 @@
+import {
+  blockSize,
+  isZeroBlock,
+  malformed,
+  parseHeader,
+  parseOldSparse,
+  parseSparseExtension,
+  type RawHeader,
+  type SparseRegion,
+  type TarType,
+} from "./tar-header.ts";
+import { type PaxRecords, parsePax, parseSparseList, paxNumber, paxTime, paxXattrs } from "./tar-pax.ts";
+
+/** One file of the archive, with everything that PAX records and GNU extensions say of it. Names are one character a byte. */
+export interface TarEntry {
+  path: string;
+  type: TarType;
+  linkName: string;
+  /** Permission bits with setuid, setgid and sticky. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Bytes of the file as it will be, holes included. */
+  size: number;
+  mtime: { seconds: number; nanos: number };
+  devMajor: number;
+  devMinor: number;
+  xattrs: Map<string, Buffer>;
+}
+
+/** Takes what the reader finds, in the archive's order: entry, its data, entryEnd. */
+export interface TarSink {
+  entry(entry: TarEntry): void;
+  /** Data at a byte offset of the file; a gap is a hole. The chunk is only valid during the call. */
+  data(chunk: Buffer, offset: number): void;
+  entryEnd(): void;
+}
+
+/** Longest PAX header, long name or sparse map taken; GNU tar and Go's reader stop at 1 MiB too. */
+const maxMetaBytes = 1024 * 1024;
+const maxSparseRegions = 1_000_000;
+
+type State =
+  | { at: "header" }
+  | { at: "meta"; header: RawHeader; parts: Buffer[]; left: number }
+  | { at: "old-sparse"; header: RawHeader; map: SparseRegion[]; realSize: number }
+  | { at: "sparse-map"; entry: TarEntry; text: string; left: number }
+  | { at: "data"; left: number; map: SparseRegion[] | undefined; region: number; regionDone: number; offset: number }
+  | { at: "end" };
+
+/**
+ * A push parser of tar streams: feed it chunks cut anywhere. It keeps one block, or one extension header, at a time.
+ *
+ * @throws invalid-argument (from push and finish) for a malformed archive
+ */
+export class TarReader {
+  readonly #sink: TarSink;
+  readonly #maxEntries: number;
+  #state: State = { at: "header" };
+  #block = Buffer.allocUnsafe(blockSize);
+  #blockFill = 0;
+  #skip = 0;
+  #zeroBlocks = 0;
+  #entries = 0;
+  #global: PaxRecords = { values: new Map(), sparse: [] };
+  #local: PaxRecords | undefined;
+  #longName: string | undefined;
+  #longLink: string | undefined;
+
+  constructor(sink: TarSink, options: { maxEntries: number }) {
+    this.#sink = sink;
+    this.#maxEntries = options.maxEntries;
+  }
+
+  push(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, chunk.length - at);
+        this.#skip -= skipped;
+        at += skipped;
+        continue;
+      }
+      switch (this.#state.at) {
+        case "end":
+          return;
+        case "data":
+          at += this.#takeData(this.#state, chunk.subarray(at));
+          break;
+        case "meta":
+          at += this.#takeMeta(this.#state, chunk.subarray(at));
+          break;
+        default:
+          at += this.#takeBlock(chunk.subarray(at));
+      }
+    }
+  }
+
+  /** The stream is over. Archives without the two closing zero blocks are accepted, as GNU tar and Go do; cut ones are not. */
+  finish(): void {
+    const clean = this.#state.at === "end" || (this.#state.at === "header" && this.#blockFill === 0 && this.#skip === 0);
+    if (!clean) throw malformed("the archive ends in the middle of an entry");
+    if (this.#local !== undefined || this.#longName !== undefined) throw malformed("the archive ends after an extension header");
+  }
+
+  #takeBlock(chunk: Buffer): number {
+    if (this.#blockFill === 0 && chunk.length >= blockSize) {
+      this.#onBlock(chunk.subarray(0, blockSize));
+      return blockSize;
+    }
+    const taken = Math.min(blockSize - this.#blockFill, chunk.length);
+    chunk.copy(this.#block, this.#blockFill, 0, taken);
+    this.#blockFill += taken;
+    if (this.#blockFill === blockSize) {
+      this.#blockFill = 0;
+      this.#onBlock(this.#block);
+    }
+    return taken;
+  }
+
+  #onBlock(block: Buffer): void {
+    const state = this.#state;
+    if (state.at === "old-sparse") return this.#onOldSparse(state, parseSparseExtension(block));
+    if (state.at === "sparse-map") return this.#onSparseMap(state, block);
+    if (isZeroBlock(block)) {
+      if (++this.#zeroBlocks === 2) this.#state = { at: "end" };
+      return;
+    }
+    if (this.#zeroBlocks > 0) throw malformed("a single zero block between entries");
+    const header = parseHeader(block);
+    switch (header.kind) {
+      case "pax":
+      case "pax-global":
+      case "gnu-long-name":
+      case "gnu-long-link":
+        if (header.size > maxMetaBytes) throw malformed(`an extension header of ${header.size} bytes`);
+        this.#state = { at: "meta", header, parts: [], left: header.size };
+        if (header.size === 0) this.#onMeta(header, Buffer.alloc(0));
+        return;
+      case "gnu-sparse": {
+        const sparse = parseOldSparse(block);
+        return this.#onOldSparse({ at: "old-sparse", header, map: [], realSize: sparse.realSize }, sparse);
+      }
+      case "volume-label":
+        this.#skip = padded(header.size);
+        return;
+      default:
+        this.#onEntry(header, header.kind, undefined, undefined);
+    }
+  }
+
+  #onOldSparse(state: State & { at: "old-sparse" }, more: { map: SparseRegion[]; extended: boolean }): void {
+    state.map.push(...more.map);
+    if (state.map.length > maxSparseRegions) throw malformed("too many sparse regions");
+    if (more.extended) this.#state = state;
+    else this.#onEntry(state.header, "file", state.map, state.realSize);
+  }
+
+  #takeMeta(state: State & { at: "meta" }, chunk: Buffer): number {
+    const taken = Math.min(state.left, chunk.length);
+    state.parts.push(Buffer.from(chunk.subarray(0, taken)));
+    state.left -= taken;
+    if (state.left === 0) {
+      this.#skip = padded(state.header.size) - state.header.size;
+      this.#onMeta(state.header, Buffer.concat(state.parts));
+    }
+    return taken;
+  }
+
+  #onMeta(header: RawHeader, body: Buffer): void {
+    this.#state = { at: "header" };
+    if (header.kind === "pax-global") parsePax(body, this.#global);
+    else if (header.kind === "pax") this.#local = parsePax(body);
+    else {
+      const end = body.indexOf(0);
+      const name = body.toString("latin1", 0, end < 0 ? body.length : end);
+      if (header.kind === "gnu-long-name") this.#longName = name;
+      else this.#longLink = name;
+    }
+  }
+
+  /** @param sparse the map of an old GNU sparse file, and its size */
+  #onEntry(header: RawHeader, type: TarType, sparse: SparseRegion[] | undefined, realSize: number | undefined): void {
+    if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries`);
+    const pax = new Map([...this.#global.values, ...(this.#local?.values ?? [])]);
+    const paxSparse = this.#local?.sparse ?? [];
+    const longName = this.#longName;
+    const longLink = this.#longLink;
+    this.#local = this.#longName = this.#longLink = undefined;
+
+    const number = (key: string, otherwise: number): number => {
+      const value = pax.get(key);
+      return value === undefined ? otherwise : paxNumber(value, key);
+    };
+    const bytes = (key: string): string | undefined => pax.get(key)?.toString("latin1");
+    // Only files have data; what a link or directory claims as its size is not in the archive (as in Go's reader).
+    const stored = type === "file" ? number("size", header.size) : 0;
+    const mtime = pax.get("mtime");
+    const entry: TarEntry = {
+      path: bytes("GNU.sparse.name") ?? bytes("path") ?? longName ?? header.name,
+      type: type === "file" && (bytes("path") ?? longName ?? header.name).endsWith("/") ? "directory" : type,
+      linkName: bytes("linkpath") ?? longLink ?? header.linkName,
+      mode: header.mode,
+      uid: number("uid", header.uid),
+      gid: number("gid", header.gid),
+      size: realSize ?? number("GNU.sparse.realsize", number("GNU.sparse.size", stored)),
+      mtime: mtime === undefined ? { seconds: header.mtimeSeconds, nanos: 0 } : paxTime(mtime, "mtime"),
+      devMajor: header.devMajor,
+      devMinor: header.devMinor,
+      xattrs: paxXattrs(pax),
+    };
+    if (entry.path.includes("\0") || entry.linkName.includes("\0")) throw malformed("a name with a zero byte");
+    if (pax.get("GNU.sparse.major")?.toString("latin1") === "1" && type === "file") {
+      this.#state = { at: "sparse-map", entry, text: "", left: stored };
+      return;
+    }
+    const list = pax.get("GNU.sparse.map");
+    const map = sparse ?? (paxSparse.length > 0 ? paxSparse : list === undefined ? undefined : parseSparseList(list));
+    this.#begin(entry, stored, map);
+  }
+
+  /** GNU sparse format 1.0: the map stands before the data, as decimal numbers a line, padded to a block. */
+  #onSparseMap(state: State & { at: "sparse-map" }, block: Buffer): void {
+    state.left -= blockSize;
+    state.text += block.toString("latin1");
+    if (state.left < 0 || state.text.length > maxMetaBytes) throw malformed("a sparse map that does not end");
+    const numbers = state.text.split("\n");
+    const complete = numbers.length - 1;
+    if (complete < 1) return;
+    const count = sparseNumber(numbers[0]);
+    if (count > maxSparseRegions) throw malformed("too many sparse regions");
+    if (complete < 1 + 2 * count) return;
+    const map: SparseRegion[] = [];
+    for (let at = 1; at <= 2 * count; at += 2) map.push({ offset: sparseNumber(numbers[at]), length: sparseNumber(numbers[at + 1]) });
+    this.#begin(state.entry, state.left, map);
+  }
+
+  #begin(entry: TarEntry, stored: number, map: SparseRegion[] | undefined): void {
+    if (map !== undefined) checkSparse(map, stored, entry.size);
+    this.#sink.entry(entry);
+    if (stored === 0) {
+      this.#state = { at: "header" };
+      this.#sink.entryEnd();
+      return;
+    }
+    this.#state = { at: "data", left: stored, map, region: 0, regionDone: 0, offset: 0 };
+    this.#skip = 0;
+  }
+
+  #takeData(state: State & { at: "data" }, chunk: Buffer): number {
+    const region = state.map?.[state.region];
+    const wanted = region === undefined ? state.left : region.length - state.regionDone;
+    if (wanted === 0) {
+      state.region++;
+      state.regionDone = 0;
+      return 0;
+    }
+    const taken = Math.min(wanted, state.left, chunk.length);
+    this.#sink.data(chunk.subarray(0, taken), region === undefined ? state.offset : region.offset + state.regionDone);
+    state.offset += taken;
+    state.regionDone += taken;
+    state.left -= taken;
+    if (state.left === 0) {
+      this.#skip = padded(state.offset) - state.offset;
+      this.#state = { at: "header" };
+      this.#sink.entryEnd();
+    }
+    return taken;
+  }
+}
+
+function padded(size: number): number {
+  return Math.ceil(size / blockSize) * blockSize;
+}
+
+function sparseNumber(text: string | undefined): number {
+  const value = Number(text);
+  if (text === undefined || !/^[0-9]+$/.test(text) || !Number.isSafeInteger(value)) throw malformed("a sparse map with a bad number");
+  return value;
+}
+
+/** Regions ascend, don't overlap, end within the file, and hold just the bytes that are stored. */
+function checkSparse(map: readonly SparseRegion[], stored: number, size: number): void {
+  let end = 0;
+  let total = 0;
+  for (const { offset, length } of map) {
+    if (offset < end || offset + length > size) throw malformed("sparse regions overlap or leave the file");
+    end = offset + length;
+    total += length;
+  }
+  if (total !== stored) throw malformed("sparse regions do not add up to the stored size");
+}

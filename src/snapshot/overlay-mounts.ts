@@ -1,0 +1,29 @@
+import type { IdMapping } from "../records/pod-config.ts";
+import type { PrepareOptions, RootfsMount } from "./snapshotter.ts";
+
+/**
+ * The mount of a root file system, as the shim's mount code takes it.
+ *
+ * @param options.lowers directories, lowest first; at least one
+ * @param options.writable the directory that holds `fs` (upper) and `work`; undefined = read-only
+ */
+export function overlayMounts(options: {
+  lowers: readonly string[];
+  writable: string | undefined;
+  idmap: PrepareOptions["idmap"];
+}): RootfsMount[] {
+  const { lowers, writable, idmap } = options;
+  const maps = idmap === undefined ? [] : [`uidmap=${mapText(idmap.uids)}`, `gidmap=${mapText(idmap.gids)}`];
+  const [only] = lowers;
+  // overlayfs wants two lower directories or an upper one.
+  if (writable === undefined && lowers.length === 1 && only !== undefined) {
+    return [{ type: "bind", source: only, target: "", options: ["rbind", "ro", ...maps] }];
+  }
+  const upper = writable === undefined ? [] : [`workdir=${writable}/work`, `upperdir=${writable}/fs`];
+  return [{ type: "overlay", source: "overlay", target: "", options: [...maps, "index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`] }];
+}
+
+/** containerd's form: container id, host id, length. */
+function mapText(maps: readonly IdMapping[]): string {
+  return maps.map(({ containerId, hostId, length }) => `${containerId}:${hostId}:${length}`).join(",");
+}

@@ -1,0 +1,253 @@
+import { randomUUID } from "node:crypto";
+import { type Dirent, constants } from "node:fs";
+import { chmod, chown, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { CridError, isErrno } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { UnpackResult } from "../archive/unpack-job.ts";
+import { diskUsage } from "./disk-usage.ts";
+import { applyFixups } from "./layer-fixups.ts";
+import { layerDirectory } from "./layer-name.ts";
+import { overlayMounts } from "./overlay-mounts.ts";
+import type { DiskUsage, LayerStage, PrepareOptions, RootfsMount, Snapshotter } from "./snapshotter.ts";
+
+/** What stands beside a layer's `fs`: enough to rebuild the store's records from. */
+interface LayerInfo {
+  chainId: string;
+  parents: string[];
+  bytes: number;
+  inodes: number;
+}
+
+/** What stands beside the writable part of a root file system. */
+interface RootfsInfo {
+  chainIds: string[];
+  options: PrepareOptions;
+}
+
+/**
+ * Layers as plain directories, lower ones of an overlay.
+ *
+ * ```
+ * layers/<short chain id>/fs, layer.json   committed, never changed again
+ * staging/<uuid>/fs                        being unpacked, or being removed; swept at start
+ * rootfs/<key>/fs, work, rootfs.json       the writable part of a container
+ * ```
+ *
+ * The order of writes of a commit: the unpacker has synced the files (syncfs); the fixups sync what they touch; layer.json is
+ * written and synced; the staging directory is renamed to its name; `layers` is synced. A cut before the rename leaves an
+ * unnamed staging directory, one after it the whole layer.
+ */
+export class OverlaySnapshotter implements Snapshotter {
+  readonly name = "overlayfs";
+  readonly root: string;
+  readonly #log: Logger;
+  readonly #layers = new Map<string, LayerInfo>();
+  readonly #rootfs = new Map<string, RootfsInfo>();
+
+  private constructor(root: string, log: Logger) {
+    this.root = root;
+    this.#log = log;
+  }
+
+  /** Reads what is there and sweeps what an earlier daemon left half done. */
+  static async open(options: { root: string; log: Logger }): Promise<OverlaySnapshotter> {
+    const snapshotter = new OverlaySnapshotter(options.root, options.log);
+    for (const part of ["layers", "staging", "rootfs"]) await mkdir(join(options.root, part), { recursive: true, mode: 0o711 });
+    await snapshotter.#sweepStaging();
+    await snapshotter.#load();
+    return snapshotter;
+  }
+
+  hasLayer(chainId: string): boolean {
+    return this.#layers.has(chainId);
+  }
+
+  layers(): string[] {
+    return [...this.#layers.keys()];
+  }
+
+  layerUsage(chainId: string): DiskUsage {
+    const { bytes, inodes } = this.#layer(chainId);
+    return { bytes, inodes };
+  }
+
+  async beginLayer(chainId: string, parents: readonly string[]): Promise<LayerStage> {
+    const staging = this.#stagingPath();
+    const path = join(staging, "fs");
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    await chmod(path, 0o755);
+    return {
+      target: { kind: "directory", path },
+      commit: (result) => this.#commit(staging, chainId, parents, result),
+      abort: () => rm(staging, { recursive: true, force: true }),
+    };
+  }
+
+  async removeLayer(chainId: string): Promise<void> {
+    if (!this.#layers.delete(chainId)) return;
+    await this.#discard(this.#layerPath(chainId));
+  }
+
+  async prepare(key: string, chainIds: readonly string[], options: PrepareOptions = {}): Promise<RootfsMount[]> {
+    for (const chainId of chainIds) this.#layer(chainId);
+    const path = join(this.root, "rootfs", key);
+    if (!this.#rootfs.has(key)) {
+      await mkdir(path, { recursive: true, mode: 0o711 });
+      if (options.readonly !== true) await this.#makeWritable(path, chainIds, options);
+      const info: RootfsInfo = { chainIds: [...chainIds], options };
+      await writeFile(join(path, "rootfs.json"), JSON.stringify(info));
+      this.#rootfs.set(key, info);
+    }
+    const lowers = chainIds.map((chainId) => join(this.#layerPath(chainId), "fs"));
+    if (lowers.length === 0) {
+      lowers.push(join(path, "empty"));
+      await mkdir(join(path, "empty"), { recursive: true, mode: 0o755 });
+    }
+    return overlayMounts({ lowers, writable: options.readonly === true ? undefined : path, idmap: options.idmap });
+  }
+
+  async remove(key: string): Promise<void> {
+    this.#rootfs.delete(key);
+    await this.#discard(join(this.root, "rootfs", key));
+  }
+
+  async usage(key: string): Promise<DiskUsage> {
+    const info = this.#rootfs.get(key);
+    if (info === undefined) throw new CridError("not-found", `usage of snapshot ${key}: no such snapshot`);
+    return info.options.readonly === true ? { bytes: 0, inodes: 0 } : diskUsage(join(this.root, "rootfs", key, "fs"));
+  }
+
+  keys(): string[] {
+    return [...this.#rootfs.keys()];
+  }
+
+  async usageTotal(): Promise<DiskUsage> {
+    const total = { bytes: 0, inodes: 0 };
+    const add = (usage: DiskUsage): void => {
+      total.bytes += usage.bytes;
+      total.inodes += usage.inodes;
+    };
+    for (const layer of this.#layers.values()) add(layer);
+    for (const key of this.keys()) {
+      // A container may go while we walk.
+      if (this.#rootfs.has(key)) add(await this.usage(key).catch(() => ({ bytes: 0, inodes: 0 })));
+    }
+    return total;
+  }
+
+  #layer(chainId: string): LayerInfo {
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) throw new CridError("not-found", `layer ${chainId} is not in ${this.root}; pull the image again`);
+    return layer;
+  }
+
+  async #commit(staging: string, chainId: string, parents: readonly string[], result: UnpackResult): Promise<void> {
+    if (!this.#layers.has(chainId)) {
+      await applyFixups(
+        join(staging, "fs"),
+        parents.map((parent) => join(this.#layerPath(parent), "fs")),
+        result.fixups,
+      );
+      const info: LayerInfo = { chainId, parents: [...parents], bytes: result.bytes, inodes: result.inodes };
+      await writeSynced(join(staging, "layer.json"), JSON.stringify(info));
+      await this.#place(staging, chainId);
+      this.#layers.set(chainId, info);
+    }
+    await rm(staging, { recursive: true, force: true });
+  }
+
+  async #place(staging: string, chainId: string): Promise<void> {
+    const target = this.#layerPath(chainId);
+    try {
+      await rename(staging, target);
+    } catch (error) {
+      if (!isErrno(error, "ENOTEMPTY") && !isErrno(error, "EEXIST")) throw error;
+      // A directory without a readable layer.json, see #load: it is no layer, ours takes its place.
+      await this.#discard(target);
+      await rename(staging, target);
+    }
+    await syncDirectory(join(this.root, "layers"));
+  }
+
+  /** The overlay's root shows the owner and mode of its upper directory, so that takes those of the topmost layer. */
+  async #makeWritable(path: string, chainIds: readonly string[], options: PrepareOptions): Promise<void> {
+    const upper = join(path, "fs");
+    await mkdir(upper, { recursive: true, mode: 0o755 });
+    await mkdir(join(path, "work"), { recursive: true, mode: 0o711 });
+    const top = chainIds.at(-1);
+    const like = top === undefined ? { uid: 0, gid: 0, mode: 0o755 } : await lstat(join(this.#layerPath(top), "fs"));
+    await chown(upper, toHost(like.uid, options.idmap?.uids), toHost(like.gid, options.idmap?.gids));
+    await chmod(upper, like.mode & 0o7777);
+  }
+
+  /** Out of sight first, in one step; then gone at leisure. */
+  async #discard(path: string): Promise<void> {
+    const grave = this.#stagingPath();
+    try {
+      await rename(path, grave);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) return;
+      throw error;
+    }
+    await rm(grave, { recursive: true, force: true });
+  }
+
+  async #sweepStaging(): Promise<void> {
+    for (const name of await readdir(join(this.root, "staging"))) {
+      this.#log.info({ name }, "sweep a layer that was being unpacked or removed when the daemon stopped");
+      await rm(join(this.root, "staging", name), { recursive: true, force: true });
+    }
+  }
+
+  async #load(): Promise<void> {
+    await this.#loadPart<LayerInfo>("layers", "layer.json", (info) => this.#layers.set(info.chainId, info));
+    await this.#loadPart<RootfsInfo>("rootfs", "rootfs.json", (info, name) => this.#rootfs.set(name, info));
+  }
+
+  async #loadPart<T>(part: string, file: string, add: (info: T, name: string) => void): Promise<void> {
+    const entries: Dirent[] = await readdir(join(this.root, part), { withFileTypes: true });
+    await Promise.all(
+      entries.map(async ({ name }) => {
+        try {
+          add(JSON.parse(await readFile(join(this.root, part, name, file), "utf8")) as T, name);
+        } catch (error) {
+          this.#log.warn({ part, name, err: error }, "unreadable snapshot; it is removed");
+          await this.#discard(join(this.root, part, name));
+        }
+      }),
+    );
+  }
+
+  #layerPath(chainId: string): string {
+    return join(this.root, "layers", layerDirectory(chainId));
+  }
+
+  #stagingPath(): string {
+    return join(this.root, "staging", randomUUID());
+  }
+}
+
+function toHost(id: number, maps: readonly { hostId: number; containerId: number; length: number }[] | undefined): number {
+  const map = maps?.find(({ containerId, length }) => id >= containerId && id < containerId + length);
+  return map === undefined ? id : map.hostId + (id - map.containerId);
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, "w", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
