@@ -1,13 +1,24 @@
-import { closeSync, constants, fchmodSync, fchownSync, ftruncateSync, lchownSync, linkSync, openSync, symlinkSync, writeSync } from "node:fs";
-import { mkfifo, mknod, makeDev, S_IFBLK, S_IFCHR } from "../linux/files.ts";
-import { lutimes } from "../linux/times.ts";
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  ftruncateSync,
+  lchownSync,
+  linkSync,
+  openSync,
+  symlinkSync,
+  writeSync,
+} from "node:fs";
 import { isErrno } from "../base/errors.ts";
+import { makeDev, mkfifo, mknod, S_IFBLK, S_IFCHR } from "../linux/files.ts";
+import { lutimes } from "../linux/times.ts";
+import { chmod, setXattrs } from "./file-attributes.ts";
 import { cleanPath, splitPath, whiteoutOf } from "./layer-path.ts";
 import { LayerTree } from "./layer-tree.ts";
 import { malformed } from "./tar-header.ts";
 import type { TarEntry, TarSink } from "./tar-reader.ts";
 import type { LayerFixups } from "./unpack-job.ts";
-import { chmod, setXattrs } from "./file-attributes.ts";
 
 /**
  * Writes a layer into a directory in the form that overlayfs takes as a lower one: whiteouts become character devices 0:0,

@@ -1,4 +1,4 @@
-import { type BigIntStats, type Stats, chmodSync, lstatSync, mkdirSync, readlinkSync, rmSync, unlinkSync } from "node:fs";
+import { type BigIntStats, chmodSync, lstatSync, mkdirSync, readlinkSync, rmSync, type Stats, unlinkSync } from "node:fs";
 import { isErrno } from "../base/errors.ts";
 import { mknod, S_IFCHR } from "../linux/files.ts";
 import { lsetxattr } from "../linux/xattr.ts";

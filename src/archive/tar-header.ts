@@ -54,7 +54,11 @@ export function parseHeader(block: Buffer): RawHeader {
 
 /** The sparse map in an old GNU sparse header ("S"): up to four regions, and whether extension blocks follow. */
 export function parseOldSparse(block: Buffer): { map: SparseRegion[]; extended: boolean; realSize: number } {
-  return { map: regions(block, 386, 4), extended: block[482] !== 0, realSize: nonNegative(number(block, 483, 12, "real size"), "real size") };
+  return {
+    map: regions(block, 386, 4),
+    extended: block[482] !== 0,
+    realSize: nonNegative(number(block, 483, 12, "real size"), "real size"),
+  };
 }
 
 /** An extension block of an old GNU sparse header: up to 21 regions. */
@@ -152,7 +156,10 @@ function text(block: Buffer, start: number, length: number): string {
 function number(block: Buffer, start: number, length: number, what: string): number {
   const first = block[start] ?? 0;
   if (first & 0x80) return base256(block, start, length, what);
-  const digits = block.toString("latin1", start, start + length).replace(/^[ \0]+/, "").replace(/[ \0].*$/s, "");
+  const digits = block
+    .toString("latin1", start, start + length)
+    .replace(/^[ \0]+/, "")
+    .replace(/[ \0].*$/s, "");
   if (digits === "") return 0;
   if (!/^[0-7]+$/.test(digits)) throw malformed(`${what} ${JSON.stringify(digits)} is not an octal number`);
   return Number.parseInt(digits, 8);

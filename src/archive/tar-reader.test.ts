@@ -64,7 +64,13 @@ test("what tar-stream writes is read back, whatever the cuts", async () => {
         const places = cuts.map((cut) => cut % (archive.length + 1)).sort((a, b) => a - b);
         const seen = read(archive, places);
         assert.deepEqual(
-          seen.map(({ entry, data }) => [Buffer.from(entry.path, "latin1").toString(), data.toString("hex"), entry.mode, entry.uid, entry.gid]),
+          seen.map(({ entry, data }) => [
+            Buffer.from(entry.path, "latin1").toString(),
+            data.toString("hex"),
+            entry.mode,
+            entry.uid,
+            entry.gid,
+          ]),
           files.map(({ name, body }) => [name, Buffer.from(body).toString("hex"), 0o640, 7, 8]),
         );
       },
@@ -79,15 +85,19 @@ test("a damaged archive gives a CridError or entries, never another exception", 
     { name: "c".repeat(200), body: Buffer.alloc(1500, 1), pax: { "SCHILY.xattr.user.x": "y" } },
   ]);
   fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 5 }), fc.nat(archive.length), (edits, length) => {
-      const damaged = Buffer.from(archive.subarray(0, length));
-      for (const [at, byte] of edits) if (at < damaged.length) damaged[at] = byte;
-      try {
-        read(damaged);
-      } catch (error) {
-        assert.ok(error instanceof CridError && error.kind === "invalid-argument", String(error));
-      }
-    }),
+    fc.property(
+      fc.array(fc.tuple(fc.nat(archive.length - 1), fc.nat(255)), { minLength: 1, maxLength: 5 }),
+      fc.nat(archive.length),
+      (edits, length) => {
+        const damaged = Buffer.from(archive.subarray(0, length));
+        for (const [at, byte] of edits) if (at < damaged.length) damaged[at] = byte;
+        try {
+          read(damaged);
+        } catch (error) {
+          assert.ok(error instanceof CridError && error.kind === "invalid-argument", String(error));
+        }
+      },
+    ),
     { numRuns: 2000 },
   );
 });
@@ -118,10 +128,14 @@ test("names stay below the root", () => {
   for (const name of ["..", "a/../../b", "a/..", "/.."]) assert.throws(() => cleanPath(name), /points outside/);
   assert.throws(() => cleanPath("a/".repeat(3000)), /a name of 6000 bytes/);
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom("a", ".", "/"), maxLength: 12 }), fc.string({ unit: fc.constantFrom("b", ".", "/"), maxLength: 12 }), (from, target) => {
-      const parts = resolveLink(from === "" ? "" : "d", `${target}${from}`).split("/");
-      assert.ok(!parts.includes(".."));
-    }),
+    fc.property(
+      fc.string({ unit: fc.constantFrom("a", ".", "/"), maxLength: 12 }),
+      fc.string({ unit: fc.constantFrom("b", ".", "/"), maxLength: 12 }),
+      (from, target) => {
+        const parts = resolveLink(from === "" ? "" : "d", `${target}${from}`).split("/");
+        assert.ok(!parts.includes(".."));
+      },
+    ),
   );
 });
 

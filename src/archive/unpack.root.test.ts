@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type Header, pack } from "tar-stream";
-import { llistxattr, lgetxattr, lsetxattr } from "../linux/xattr.ts";
 import { isKind } from "../base/errors.ts";
+import { lgetxattr, llistxattr, lsetxattr } from "../linux/xattr.ts";
 import { LayerUnpacker } from "./layer-unpacker.ts";
 import { defaultUnpackLimits, type UnpackResult } from "./unpack-job.ts";
 
@@ -26,7 +26,10 @@ async function unpack(archive: Buffer, diffId?: string, limits = defaultUnpackLi
   writeFileSync(file, archive);
   mkdirSync(path);
   const expectedDiffId = diffId ?? `sha256:${createHash("sha256").update(archive).digest("hex")}`;
-  const result = await unpacker.unpack({ file, target: { kind: "directory", path }, expectedDiffId, limits }, { signal: AbortSignal.timeout(60_000) });
+  const result = await unpacker.unpack(
+    { file, target: { kind: "directory", path }, expectedDiffId, limits },
+    { signal: AbortSignal.timeout(60_000) },
+  );
   return { path, result };
 }
 
@@ -43,7 +46,9 @@ async function tarOf(...entries: (Partial<Header> & { name: string; body?: strin
 function describe(root: string, path = ""): string[] {
   const at = Buffer.from(`${root}/${path}`, "latin1");
   const stat = lstatSync(at, { bigint: true });
-  const xattrs = llistxattr(at).sort().map((name) => `${name}=${lgetxattr(at, name)?.toString("hex") ?? ""}`);
+  const xattrs = llistxattr(at)
+    .sort()
+    .map((name) => `${name}=${lgetxattr(at, name)?.toString("hex") ?? ""}`);
   const what = stat.isFile()
     ? createHash("sha256").update(readFileSync(at)).digest("hex")
     : stat.isSymbolicLink()
@@ -51,7 +56,11 @@ function describe(root: string, path = ""): string[] {
       : `${stat.rdev}`;
   const links = stat.isDirectory() ? "" : `links=${stat.nlink}`;
   const line = `${path} ${stat.mode.toString(8)} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${links} ${what} ${xattrs.join(",")}`;
-  const below = stat.isDirectory() ? readdirSync(at, "latin1").sort().flatMap((name) => describe(root, path === "" ? name : `${path}/${name}`)) : [];
+  const below = stat.isDirectory()
+    ? readdirSync(at, "latin1")
+        .sort()
+        .flatMap((name) => describe(root, path === "" ? name : `${path}/${name}`))
+    : [];
   return [path === "" ? "" : line, ...below];
 }
 
@@ -144,7 +153,11 @@ const refused: [string, Promise<Buffer> | Buffer, RegExp][] = [
   ["a name with ..", tarOf({ name: "a/../../b", body: "x" }), /points outside/],
   ["a hard link outside", tarOf({ name: "a", type: "link", linkname: "../../etc/passwd" }), /points outside/],
   ["a file below a file", tarOf({ name: "a", body: "x" }, { name: "a/b", body: "y" }), /has entries below it/],
-  ["links in a circle", tarOf({ name: "a", type: "symlink", linkname: "b" }, { name: "b", type: "symlink", linkname: "a" }, { name: "a/c", body: "x" }), /too many links/],
+  [
+    "links in a circle",
+    tarOf({ name: "a", type: "symlink", linkname: "b" }, { name: "b", type: "symlink", linkname: "a" }, { name: "a/c", body: "x" }),
+    /too many links/,
+  ],
   ["a whiteout of the parent", tarOf({ name: "a/.wh..", body: "" }), /names no file/],
   ["no tar at all", Buffer.alloc(2048, 0x41), /malformed tar/],
 ];
@@ -166,7 +179,10 @@ test("refused: another diff id, a cut gzip, a layer over its limit", async () =>
 test("an aborted unpack rejects and the next one works", async () => {
   const controller = new AbortController();
   const file = join(work, "slow");
-  execFileSync("bash", ["-c", `mkdir -p ${work}/many && cd ${work}/many && for i in $(seq 3000); do echo $i > $i; done && tar -cf ${file} .`]);
+  execFileSync("bash", [
+    "-c",
+    `mkdir -p ${work}/many && cd ${work}/many && for i in $(seq 3000); do echo $i > $i; done && tar -cf ${file} .`,
+  ]);
   const path = join(work, "slow-out");
   mkdirSync(path);
   const running = unpacker.unpack(

@@ -25,7 +25,8 @@ export async function unpackLayer(job: UnpackJob): Promise<UnpackResult> {
     const reader = new TarReader(sink, { maxEntries: job.limits.maxEntries });
     await readPlain(job.file, (chunk) => {
       tarBytes += chunk.length;
-      if (tarBytes > job.limits.maxBytes) throw new CridError("invalid-argument", `the layer unpacks to more than ${job.limits.maxBytes} bytes`);
+      if (tarBytes > job.limits.maxBytes)
+        throw new CridError("invalid-argument", `the layer unpacks to more than ${job.limits.maxBytes} bytes`);
       hash.update(chunk);
       reader.push(chunk);
     });

@@ -16,10 +16,16 @@ export function parseDigest(text: string, what = "digest"): { algorithm: DigestA
   const algorithm = text.slice(0, Math.max(colon, 0));
   const hex = text.slice(colon + 1);
   if (!isAlgorithm(algorithm)) {
-    throw new CridError("invalid-argument", `${what} ${JSON.stringify(clip(text))}: must be sha256:<64 hex digits> or sha512:<128 hex digits>`);
+    throw new CridError(
+      "invalid-argument",
+      `${what} ${JSON.stringify(clip(text))}: must be sha256:<64 hex digits> or sha512:<128 hex digits>`,
+    );
   }
   if (hex.length !== hexLength[algorithm] || !/^[0-9a-f]+$/.test(hex)) {
-    throw new CridError("invalid-argument", `${what} ${JSON.stringify(clip(text))}: must have ${hexLength[algorithm]} lower case hex digits`);
+    throw new CridError(
+      "invalid-argument",
+      `${what} ${JSON.stringify(clip(text))}: must have ${hexLength[algorithm]} lower case hex digits`,
+    );
   }
   return { algorithm, hex };
 }

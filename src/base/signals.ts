@@ -21,7 +21,10 @@ export function linkSignals(options: { signals?: readonly (AbortSignal | undefin
   }
   if (options.timeoutMs !== undefined && !controller.signal.aborted) {
     const { timeoutMs, step } = options;
-    const timer = setTimeout(() => controller.abort(new CridError("deadline-exceeded", `${step}: no answer after ${timeoutMs} ms`)), timeoutMs);
+    const timer = setTimeout(
+      () => controller.abort(new CridError("deadline-exceeded", `${step}: no answer after ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     offs.push(() => clearTimeout(timer));
   }
   return {

@@ -1,4 +1,11 @@
-import type { IdMapping, LinuxResources, NamespaceOptions, SecurityProfile, SelinuxOptions, SupplementalGroupsPolicy } from "./pod-config.ts";
+import type {
+  IdMapping,
+  LinuxResources,
+  NamespaceOptions,
+  SecurityProfile,
+  SelinuxOptions,
+  SupplementalGroupsPolicy,
+} from "./pod-config.ts";
 
 /** A container as the kubelet asked for it: the CRI's ContainerConfig without the Windows parts, as plain JSON. */
 export interface ContainerConfig {

@@ -1,8 +1,8 @@
 import { type BigIntStats, constants } from "node:fs";
 import { chmod, copyFile, lchown, lstat, open, readlink, symlink } from "node:fs/promises";
-import { CridError, isErrno } from "../base/errors.ts";
-import type { LayerFixups } from "../archive/unpack-job.ts";
 import { isWhiteout } from "../archive/layer-tree.ts";
+import type { LayerFixups } from "../archive/unpack-job.ts";
+import { CridError, isErrno } from "../base/errors.ts";
 import { lutimes } from "../linux/times.ts";
 import { lgetxattr, llistxattr, lsetxattr } from "../linux/xattr.ts";
 

@@ -20,7 +20,14 @@ export function overlayMounts(options: {
     return [{ type: "bind", source: only, target: "", options: ["rbind", "ro", ...maps] }];
   }
   const upper = writable === undefined ? [] : [`workdir=${writable}/work`, `upperdir=${writable}/fs`];
-  return [{ type: "overlay", source: "overlay", target: "", options: [...maps, "index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`] }];
+  return [
+    {
+      type: "overlay",
+      source: "overlay",
+      target: "",
+      options: [...maps, "index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`],
+    },
+  ];
 }
 
 /** containerd's form: container id, host id, length. */

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { type Dirent, constants } from "node:fs";
+import { constants, type Dirent } from "node:fs";
 import { chmod, chown, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { UnpackResult } from "../archive/unpack-job.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { UnpackResult } from "../archive/unpack-job.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { applyFixups } from "./layer-fixups.ts";
 import { layerDirectory } from "./layer-name.ts";

@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { silentLogger } from "../base/log.ts";
+import { detachAll, MS_BIND, MS_RDONLY, MS_REMOUNT, mount } from "../linux/mount.ts";
+import { layerDirectory } from "./layer-name.ts";
+import { OverlaySnapshotter } from "./overlay.ts";
+import type { RootfsMount } from "./snapshotter.ts";
+
+const root = mkdtempSync(join(tmpdir(), "crid-overlay-"));
+const point = join(root, "mnt");
+mkdirSync(point);
+after(() => {
+  detachAll(point);
+  rmSync(root, { recursive: true, force: true });
+});
+
+function chain(name: string): string {
+  return `sha256:${createHash("sha256").update(name).digest("hex")}`;
+}
+
+const nothing = { tarBytes: 0, bytes: 10, inodes: 2, unpackMs: 0, syncMs: 0 };
+
+async function layer(
+  snapshotter: OverlaySnapshotter,
+  name: string,
+  parents: string[],
+  fill: (path: string) => void,
+  fixups = {},
+): Promise<void> {
+  const stage = await snapshotter.beginLayer(chain(name), parents.map(chain));
+  fill(stage.target.path);
+  await stage.commit({ ...nothing, fixups: { impliedDirectories: [], foreignLinks: [], ...fixups } });
+}
+
+function mounted<T>(mounts: RootfsMount[], use: (path: string) => T): T {
+  const [only] = mounts;
+  assert.ok(only !== undefined && mounts.length === 1);
+  if (only.type === "overlay") mount(only.source, point, "overlay", 0, only.options.join(","));
+  else {
+    mount(only.source, point, "", MS_BIND);
+    mount("", point, "", MS_REMOUNT | MS_BIND | MS_RDONLY);
+  }
+  try {
+    return use(point);
+  } finally {
+    detachAll(point);
+  }
+}
+
+test("layers and the writable part make one tree; a restart finds everything", async () => {
+  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "a"), log: silentLogger() });
+  await layer(snapshotter, "base", [], (path) => {
+    mkdirSync(join(path, "tmp"));
+    chmodSync(join(path, "tmp"), 0o1777);
+    writeFileSync(join(path, "below"), "below");
+    chmodSync(join(path, "below"), 0o751);
+    chmodSync(path, 0o711);
+  });
+  await layer(
+    snapshotter,
+    "top",
+    ["base"],
+    (path) => {
+      mkdirSync(join(path, "tmp"));
+      writeFileSync(join(path, "tmp/x"), "x");
+    },
+    { impliedDirectories: ["", "tmp"], foreignLinks: [{ path: "linked", target: "below" }] },
+  );
+  const mounts = await snapshotter.prepare("c1", [chain("base"), chain("top")]);
+  assert.deepEqual(await snapshotter.prepare("c1", [chain("base"), chain("top")]), mounts);
+  mounted(mounts, (path) => {
+    assert.deepEqual(readdirSync(path).sort(), ["below", "linked", "tmp"]);
+    assert.equal(lstatSync(join(path, "tmp")).mode & 0o7777, 0o1777, "an implied directory keeps the mode of the one below");
+    assert.equal(lstatSync(path).mode & 0o7777, 0o711);
+    assert.equal(readFileSync(join(path, "linked"), "utf8"), "below");
+    assert.equal(lstatSync(join(path, "linked")).mode & 0o7777, 0o751);
+    writeFileSync(join(path, "written"), Buffer.alloc(100_000));
+  });
+  assert.ok((await snapshotter.usage("c1")).bytes >= 100_000);
+  assert.deepEqual(snapshotter.layerUsage(chain("base")), { bytes: 10, inodes: 2 });
+
+  const again = await OverlaySnapshotter.open({ root: join(root, "a"), log: silentLogger() });
+  assert.deepEqual(again.layers().sort(), [chain("base"), chain("top")].sort());
+  assert.deepEqual(again.keys(), ["c1"]);
+  mounted(await again.prepare("c1", [chain("base"), chain("top")]), (path) => assert.ok(existsSync(join(path, "written"))));
+
+  mounted(await again.prepare("ro", [chain("base")], { readonly: true }), (path) => {
+    assert.equal(readFileSync(join(path, "below"), "utf8"), "below");
+    assert.throws(() => writeFileSync(join(path, "no"), ""), { code: "EROFS" });
+  });
+  for (const key of again.keys()) await again.remove(key);
+  await again.remove("never there");
+  for (const id of again.layers()) await again.removeLayer(id);
+  for (const part of ["layers", "staging", "rootfs"]) assert.deepEqual(readdirSync(join(root, "a", part)), [], part);
+});
+
+test("an uncommitted layer is swept, a damaged one removed, and neither is offered", async () => {
+  const path = join(root, "b");
+  const snapshotter = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  await snapshotter.beginLayer(chain("half"), []);
+  await layer(snapshotter, "whole", [], () => undefined);
+  await layer(snapshotter, "damaged", [], () => undefined);
+  rmSync(join(path, "layers", layerDirectory(chain("damaged")), "layer.json"));
+  const again = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  assert.deepEqual(again.layers(), [chain("whole")]);
+  assert.deepEqual(readdirSync(join(path, "staging")), []);
+  await assert.rejects(again.prepare("x", [chain("damaged")]), /pull the image again/);
+  await layer(again, "damaged", [], () => undefined);
+  assert.ok(again.hasLayer(chain("damaged")));
+});
+
+test("a second commit of the same layer succeeds and leaves one", async () => {
+  const path = join(root, "c");
+  const snapshotter = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  const stages = [await snapshotter.beginLayer(chain("one"), []), await snapshotter.beginLayer(chain("one"), [])];
+  for (const stage of stages) await stage.commit({ ...nothing, fixups: { impliedDirectories: [], foreignLinks: [] } });
+  assert.deepEqual(readdirSync(join(path, "staging")), []);
+  assert.equal(readdirSync(join(path, "layers")).length, 1);
+});
+
+test("a hard link to a file of no layer, or through a link that leads out of a layer, is refused", async () => {
+  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "d"), log: silentLogger() });
+  await layer(snapshotter, "base", [], (path) => {
+    mkdirSync(join(path, "dir"));
+  });
+  await layer(snapshotter, "out", ["base"], (path) => symlinkSync("/etc", join(path, "etc")));
+  for (const target of ["nothing", "etc/passwd", "dir"]) {
+    const stage = await snapshotter.beginLayer(chain(target), [chain("base"), chain("out")]);
+    await assert.rejects(
+      stage.commit({ ...nothing, fixups: { impliedDirectories: [], foreignLinks: [{ path: "x", target }] } }),
+      /which no layer has/,
+    );
+    await stage.abort();
+  }
+});
+
+test("directory names of layers", () => {
+  assert.equal(layerDirectory(`sha256:${"0".repeat(64)}`), "a".repeat(26));
+  assert.equal(layerDirectory(`sha256:${"f".repeat(64)}`), "7".repeat(26));
+  assert.throws(() => layerDirectory("sha256:../../x"), /not a chain id/);
+});
