@@ -1,4 +1,3 @@
-import { constants } from "node:os";
 import { closeFd } from "./files.ts";
 import { check, declare, errnoError, lastErrno, pollReadable, retryEintr } from "./libc.ts";
 import { signalName } from "./signals.ts";
@@ -47,16 +46,6 @@ export function waitChild(pid: number): Promise<ExitState> {
   return promise;
 }
 
-/** Waits as `waitChild` does, for any process, child or not: resolves once it has exited. Not reaped, so without a status. */
-export function waitGone(pidfd: number): { gone: Promise<void>; close(): void } {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const poll = pollReadable(pidfd, () => {
-    poll.close();
-    resolve();
-  });
-  return { gone: promise, close: () => poll.close() };
-}
-
 function askAgain(pid: number, delayMs: number, resolve: (state: ExitState) => void, reject: (error: unknown) => void): void {
   try {
     const state = reap(pid);
@@ -78,9 +67,4 @@ function reap(pid: number): ExitState | undefined {
   // The layout of a wait status: bits 0-6 the signal, 0x7f for stopped (not asked for), bits 8-15 the exit status.
   const signal = state & 0x7f;
   return signal === 0 ? { status: (state >> 8) & 0xff, signal: null } : { status: null, signal: signalName(signal) };
-}
-
-/** Whether the error says that there is no such process. */
-export function isNoProcess(error: unknown): boolean {
-  return error instanceof Error && "errno" in error && Math.abs(Number(error.errno)) === constants.errno.ESRCH;
 }

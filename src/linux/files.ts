@@ -121,7 +121,14 @@ export const FS_MAGIC = {
 } as const;
 
 /** statfs(2). May block on a dead network file system: not for paths that a pod chooses. Sizes in bytes. */
-export function statfs(path: string): { type: number; blockSize: number; totalBytes: number; freeBytes: number; files: number; filesFree: number } {
+export function statfs(path: string): {
+  type: number;
+  blockSize: number;
+  totalBytes: number;
+  freeBytes: number;
+  files: number;
+  filesFree: number;
+} {
   const at = statfsSync(path);
   return {
     type: at.type,

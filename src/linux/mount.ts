@@ -34,7 +34,11 @@ const cUmount = declare<(target: CString, flags: number) => number>("int umount2
 export function mount(source: string, target: string, fstype: string, flags: number, data?: string): void {
   const options = data === undefined || data === "" ? null : cstr(data, "mount");
   if (options !== null && Buffer.byteLength(options) > 4095) {
-    throw Object.assign(new Error(`mount ${target}: its options are longer than a page`), { code: "EINVAL", syscall: "mount", path: target });
+    throw Object.assign(new Error(`mount ${target}: its options are longer than a page`), {
+      code: "EINVAL",
+      syscall: "mount",
+      path: target,
+    });
   }
   check(
     cMount(cstr(source, "mount"), cstr(target, "mount"), fstype === "" ? null : cstr(fstype, "mount"), flags, options),

@@ -41,17 +41,17 @@ function parseLine(line: string): MountEntry {
     id: Number(id),
     parentId: Number(parentId),
     device: device ?? "",
-    root: unescape(root),
-    mountPoint: unescape(mountPoint),
+    root: unescapeOctal(root),
+    mountPoint: unescapeOctal(mountPoint),
     options: options.split(","),
     optional: fields.slice(6, dash),
     fsType,
-    source: unescape(source),
+    source: unescapeOctal(source),
     superOptions: (superOptions ?? "").split(","),
   };
 }
 
 /** The kernel writes space, tab, newline, backslash and # as an octal escape of three digits. Paths are UTF-8 bytes otherwise. */
-function unescape(text: string): string {
+function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

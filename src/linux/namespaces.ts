@@ -14,7 +14,9 @@ const IFNAMSIZ = 16;
 const cUnshare = declare<(flags: number) => number>("int unshare(int flags)");
 const cSetns = declare<(fd: number, type: number) => number>("int setns(int fd, int type)");
 const cSocket = declare<(domain: number, type: number, protocol: number) => number>("int socket(int domain, int type, int protocol)");
-const cIoctl = declare<(fd: number, request: number, argument: Buffer) => number>("int ioctl(int fd, unsigned long request, void *argument)");
+const cIoctl = declare<(fd: number, request: number, argument: Buffer) => number>(
+  "int ioctl(int fd, unsigned long request, void *argument)",
+);
 
 const own = "/proc/thread-self/ns/net";
 

@@ -13,12 +13,18 @@ const cSpawn = declare<
 >("int posix_spawnp(int *pid, const char *file, void *actions, void *attributes, const char **argv, const char **envp)");
 const actionsInit = declare<(actions: Block) => number>("int posix_spawn_file_actions_init(void *actions)");
 const actionsDestroy = declare<(actions: Block) => number>("int posix_spawn_file_actions_destroy(void *actions)");
-const addDup2 = declare<(actions: Block, from: number, to: number) => number>("int posix_spawn_file_actions_adddup2(void *actions, int from, int to)");
+const addDup2 = declare<(actions: Block, from: number, to: number) => number>(
+  "int posix_spawn_file_actions_adddup2(void *actions, int from, int to)",
+);
 const addOpen = declare<(actions: Block, fd: number, path: string, flags: number, mode: number) => number>(
   "int posix_spawn_file_actions_addopen(void *actions, int fd, const char *path, int flags, unsigned int mode)",
 );
-const addChdir = declare<(actions: Block, path: string) => number>("int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)");
-const addCloseFrom = optional<(actions: Block, from: number) => number>("int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)");
+const addChdir = declare<(actions: Block, path: string) => number>(
+  "int posix_spawn_file_actions_addchdir_np(void *actions, const char *path)",
+);
+const addCloseFrom = optional<(actions: Block, from: number) => number>(
+  "int posix_spawn_file_actions_addclosefrom_np(void *actions, int from)",
+);
 const attrInit = declare<(attributes: Block) => number>("int posix_spawnattr_init(void *attributes)");
 const attrSetFlags = declare<(attributes: Block, flags: number) => number>("int posix_spawnattr_setflags(void *attributes, int16_t flags)");
 const attrSetDefault = declare<(attributes: Block, set: Block) => number>("int posix_spawnattr_setsigdefault(void *attributes, void *set)");

@@ -18,7 +18,7 @@ const cSendto = declare<(fd: number, data: Buffer, length: number, flags: number
  *
  * @throws an errno error when the manager's socket does not take it; the daemon goes on without.
  */
-export function sdNotify(state: string, socket: string | undefined = process.env["NOTIFY_SOCKET"]): boolean {
+export function sdNotify(state: string, socket: string | undefined = process.env.NOTIFY_SOCKET): boolean {
   if (socket === undefined || (!socket.startsWith("/") && !socket.startsWith("@"))) return false;
   const address = unixAddress(socket);
   const fd = check(cSocket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), "socket", socket);

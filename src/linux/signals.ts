@@ -29,7 +29,10 @@ export function signalNumber(text: string): number {
       if (number >= SIGRTMIN && number <= SIGRTMAX) return number;
     }
   }
-  throw new CridError("invalid-argument", `signal ${JSON.stringify(text)}: no such signal; give a name such as SIGTERM or SIGRTMIN+3, or 1 to 64`);
+  throw new CridError(
+    "invalid-argument",
+    `signal ${JSON.stringify(text)}: no such signal; give a name such as SIGTERM or SIGRTMIN+3, or 1 to 64`,
+  );
 }
 
 /** The name of a signal's number: "SIGTERM", "SIGRTMIN+3"; "signal 70" for a number that is none. */

@@ -33,9 +33,12 @@ test("the child has default signals, an empty mask, no descriptor but its own, i
   const dir = mkdtempSync(join(tmpdir(), "crid-spawn-"));
   const leak = openSync("/dev/null", "r");
   try {
-    const got = await sh("grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | wc -l; pwd; env | grep -vc -E '^(PATH|PWD|_|OLDPWD|SHLVL)='", {
-      cwd: dir,
-    });
+    const got = await sh(
+      "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | wc -l; pwd; env | grep -vc -E '^(PATH|PWD|_|OLDPWD|SHLVL)='",
+      {
+        cwd: dir,
+      },
+    );
     const lines = got.stdout.toString().trim().split("\n");
     // 32 and 33 belong to glibc, which ignores them in a spawned child.
     assert.match(lines.slice(0, 2).join(" "), /^SigBlk:\t0{16} SigIgn:\t0{7}[01][08]0{7}$/);
@@ -52,7 +55,10 @@ test("passes extra descriptors as 3, 4 even when their own numbers overlap", asy
   const files = ["/proc/sys/kernel/ostype", "/proc/sys/kernel/hostname"].map((path) => openSync(path, "r"));
   try {
     const got = await sh("cat <&4; cat <&3", { extraFds: files });
-    assert.equal(got.stdout.toString(), readFileSync("/proc/sys/kernel/hostname", "utf8") + readFileSync("/proc/sys/kernel/ostype", "utf8"));
+    assert.equal(
+      got.stdout.toString(),
+      readFileSync("/proc/sys/kernel/hostname", "utf8") + readFileSync("/proc/sys/kernel/ostype", "utf8"),
+    );
   } finally {
     files.forEach(closeSync);
   }
@@ -92,7 +98,7 @@ test("leaves no descriptor and no zombie, many at a time", async () => {
   const before = openFds();
   for (let round = 0; round < 5; round++) {
     const all = await Promise.all(Array.from({ length: 12 }, (_, i) => sh(`echo ${i}; exit ${i}`)));
-    all.forEach((got, i) => assert.deepEqual([got.status, got.stdout.toString()], [i, `${i}\n`]));
+    for (const [i, got] of all.entries()) assert.deepEqual([got.status, got.stdout.toString()], [i, `${i}\n`]);
   }
   await sleep(20);
   assert.ok(openFds() <= before + 1, `${openFds()} descriptors, before ${before}`);

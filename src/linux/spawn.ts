@@ -1,8 +1,10 @@
+import { writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { basename } from "node:path";
+import { isErrno } from "../base/errors.ts";
 import { linkSignals } from "../base/signals.ts";
 import { type ExitState, waitChild } from "./child.ts";
-import { closeFd, pipe } from "./files.ts";
+import { closeFd, fcntlGetPipeSize, pipe } from "./files.ts";
 import { posixSpawn } from "./posix-spawn.ts";
 
 export interface SpawnOptions {
@@ -158,8 +160,18 @@ function supervise(
   };
 }
 
-/** Writes the input through a socket; a child that does not read it (EPIPE) is no error. */
-function feed(fd: number, input: Buffer): Socket {
+/** Writes the input, at once if the pipe holds all of it; a child that does not read it (EPIPE) is no error. */
+function feed(fd: number, input: Buffer): Socket | undefined {
+  if (input.length <= 4096 || input.length <= fcntlGetPipeSize(fd)) {
+    try {
+      for (let at = 0; at < input.length; ) at += writeSync(fd, input, at);
+    } catch (error) {
+      if (!isErrno(error, "EPIPE")) throw error;
+    } finally {
+      closeFd(fd);
+    }
+    return undefined;
+  }
   const socket = new Socket({ fd, readable: false, writable: true });
   socket.on("error", () => undefined);
   socket.end(input);
