@@ -11,7 +11,7 @@ import type { ContainerRecord, ContainerStatusRecord } from "../records/containe
  *                        |   \                          |   ^                          ^
  *                        |    \-- start fails: exited   |   | shim answers again       |
  *                        |        (128, StartError)     v   |                          |
- *                        |                            unknown --- shim given up: exited (137 or 255) 
+ *                        |                            unknown --- shim given up: exited (137 or 255)
  *                        |
  *                        \--- RemoveContainer ---> (gone)
  *
@@ -42,5 +42,8 @@ export function stateName(state: ContainerState): string {
 /** @throws failed-precondition, in the words the field's runtimes use */
 export function expectState(record: ContainerRecord, state: ContainerState, wanted: ContainerState, step: string): void {
   if (state === wanted) return;
-  throw new CridError("failed-precondition", `${step} container ${record.id}: container is in ${stateName(state)} state, must be ${stateName(wanted)}`);
+  throw new CridError(
+    "failed-precondition",
+    `${step} container ${record.id}: container is in ${stateName(state)} state, must be ${stateName(wanted)}`,
+  );
 }
