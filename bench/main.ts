@@ -1,0 +1,60 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type Context, coldStart, lists, logThroughput, memory, podLife, prepare, pulls } from "./measures.ts";
+import { Report } from "./report.ts";
+import { makePeers } from "./runtimes.ts";
+
+// Run by hack/bench inside network and mount namespaces of its own, with a registry in them.
+const { values } = parseArgs({
+  options: {
+    registry: { type: "string" },
+    json: { type: "string" },
+    rounds: { type: "string", default: "20" },
+    only: { type: "string", multiple: true },
+    large: { type: "boolean", default: false },
+    "big-image": { type: "string" },
+    keep: { type: "boolean", default: false },
+  },
+});
+if (values.registry === undefined) throw new Error("bench: --registry HOST:PORT is missing; run it through `npm run bench`");
+
+const rounds = Number(values.rounds);
+const directory = mkdtempSync(join(tmpdir(), "crid-bench-"));
+const second = 16 + (process.pid % 200);
+const { crid, containerd } = makePeers({
+  directory,
+  registry: values.registry,
+  subnets: { crid: `10.${second}.0.0/20`, containerd: `10.${second + 1}.0.0/20` },
+});
+const context: Context = { report: new Report(), peers: [crid, containerd], directory };
+const bigImage = values["big-image"];
+
+const measures: [string, () => Promise<void>][] = [
+  ["cold-start", () => coldStart(context, rounds)],
+  ["memory", () => memory(context)],
+  ["pod-life", () => podLife(context, rounds)],
+  ["log", () => logThroughput(context, Math.max(3, Math.ceil(rounds / 4)), 64)],
+  ["lists", () => lists(context, 100, 5 * rounds)],
+  ["pull", () => pulls(context, "a small image", "registry.k8s.io/e2e-test-images/nginx:1.14-2", rounds)],
+];
+if (bigImage !== undefined) measures.push(["pull-big", () => pulls(context, "a big image", bigImage, Math.ceil(rounds / 2))]);
+if (values.large) measures.push(["lists-large", () => lists(context, 1000, rounds)]);
+
+try {
+  for (const peer of context.peers) await peer.start();
+  await prepare(context.peers);
+  for (const [name, measure] of measures) {
+    if (values.only !== undefined && !values.only.includes(name)) continue;
+    const started = performance.now();
+    await measure();
+    process.stderr.write(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s\n`);
+  }
+  process.stdout.write(`${context.report.toString()}\n`);
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(context.report.rows(), undefined, 2)}\n`);
+} finally {
+  for (const peer of context.peers) await peer.stop();
+  for (const peer of context.peers) peer.close();
+  if (!values.keep) rmSync(directory, { recursive: true, force: true });
+}
