@@ -224,7 +224,7 @@ func bigLayer(out *tar.Writer, random *rand.Rand, layer int) error {
 	var body strings.Builder
 	for file := 0; file < 11_150; file++ {
 		name := fmt.Sprintf("usr/share/big-%d/%02d/%02d/file-%d", layer, file/1000, file/40%25, file)
-		size := int(random.ExpFloat64() * 8_600)
+		size := int(random.ExpFloat64() * 7_250)
 		body.Reset()
 		for body.Len() < size {
 			body.WriteString(words[random.Intn(len(words))])
