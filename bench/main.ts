@@ -9,7 +9,6 @@ import { makePeers } from "./runtimes.ts";
 // Run by hack/bench inside network and mount namespaces of its own, with a registry in them.
 const { values } = parseArgs({
   options: {
-    registry: { type: "string" },
     json: { type: "string" },
     rounds: { type: "string", default: "20" },
     only: { type: "string", multiple: true },
@@ -18,14 +17,15 @@ const { values } = parseArgs({
     keep: { type: "boolean", default: false },
   },
 });
-if (values.registry === undefined) throw new Error("bench: --registry HOST:PORT is missing; run it through `npm run bench`");
+const registry = process.env.REGISTRY;
+if (registry === undefined) throw new Error("bench: REGISTRY is not set; run it through `npm run bench`");
 
 const rounds = Number(values.rounds);
 const directory = mkdtempSync(join(tmpdir(), "crid-bench-"));
 const second = 16 + (process.pid % 200);
 const { crid, containerd } = makePeers({
   directory,
-  registry: values.registry,
+  registry,
   subnets: { crid: `10.${second}.0.0/20`, containerd: `10.${second + 1}.0.0/20` },
 });
 const context: Context = { report: new Report(), peers: [crid, containerd], directory };
