@@ -1,11 +1,9 @@
 import type { Writable } from "node:stream";
-import type { Logger } from "../base/log.ts";
-import type { Nanos } from "../base/time.ts";
-import type { OciProcess } from "../oci/spec.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { IdMapping, PodConfig } from "../records/pod-config.ts";
 import type { ShimAddress } from "../records/task-process.ts";
+import type { CreateTask, DeletedTask, ExecTask, RuncOptions, TaskExit, TaskState } from "../shim/task-types.ts";
 import type { DiskUsage, RootfsMount } from "../snapshot/snapshotter.ts";
 
 /*
@@ -13,54 +11,16 @@ import type { DiskUsage, RootfsMount } from "../snapshot/snapshotter.ts";
  * real one.
  */
 
-/** Options of the low-level runtime for one task; opaque here, handed from the pod to the shim. */
-export interface RuntimeOptions {
-  binaryName: string;
-  root: string;
-  systemdCgroup: boolean;
-  noNewKeyring?: boolean;
-  shimCgroup?: string;
-  ioUid?: number;
-  ioGid?: number;
-  noPivotRoot?: boolean;
-}
-
-export interface TaskExit {
-  exitStatus: number;
-  exitedAt: Nanos;
-}
-
-export interface TaskState extends TaskExit {
-  status: "created" | "running" | "stopped" | "paused" | "unknown";
-  pid: number;
-}
-
 /** The pod's shim: the task service of one `containerd-shim-runc-v2`. */
 export interface ContainerShim {
   readonly address: ShimAddress;
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>;
-  create(
-    task: {
-      id: string;
-      bundle: string;
-      rootfs: RootfsMount[];
-      terminal: boolean;
-      stdin: string;
-      stdout: string;
-      stderr: string;
-      runtimeOptions: RuntimeOptions;
-    },
-    o: { signal: AbortSignal },
-  ): Promise<{ pid: number }>;
+  create(task: CreateTask, o: { signal: AbortSignal }): Promise<{ pid: number }>;
   start(id: string, o: { execId?: string; signal: AbortSignal }): Promise<{ pid: number }>;
   wait(id: string, o: { execId?: string; signal?: AbortSignal }): Promise<TaskExit>;
-  delete(id: string, o: { execId?: string; signal: AbortSignal }): Promise<TaskExit & { pid: number }>;
-  exec(
-    id: string,
-    o: { execId: string; terminal: boolean; stdin: string; stdout: string; stderr: string; process: OciProcess },
-    s: { signal: AbortSignal },
-  ): Promise<void>;
+  delete(id: string, o: { execId?: string; signal: AbortSignal }): Promise<DeletedTask>;
+  exec(id: string, exec: ExecTask, s: { signal: AbortSignal }): Promise<void>;
   kill(id: string, o: { signal: number; all: boolean; execId?: string }, s: { signal: AbortSignal }): Promise<void>;
   state(id: string, o: { execId?: string; signal: AbortSignal }): Promise<TaskState>;
   resizePty(id: string, o: { execId?: string; width: number; height: number }, s: { signal: AbortSignal }): Promise<void>;
@@ -70,7 +30,7 @@ export interface ContainerShim {
 
 /** Cleans up after a shim that died. */
 export interface ShimCleaner {
-  delete(o: { id: string; bundle: string; binary: string }, s: { signal: AbortSignal }): Promise<TaskExit & { pid: number }>;
+  delete(o: { id: string; bundle: string; binary: string }, s: { signal: AbortSignal }): Promise<DeletedTask>;
 }
 
 /** The pod that a container belongs to, as its containers see it. `sandbox/` implements it. */
@@ -90,7 +50,7 @@ export interface PodContext {
   readonly dirs: { resolvConf: string; hostname: string; hosts: string; shm: string };
   /** The SELinux label of the pod's process; "" without SELinux. */
   readonly selinuxLabel: string;
-  readonly runtime: { options: RuntimeOptions; shimBinary: string };
+  readonly runtime: { options: RuncOptions; shimBinary: string };
   /** Connects to the pod's shim if need be. @throws unavailable when it is dead */
   shim(o: { signal: AbortSignal }): Promise<ContainerShim>;
 }
@@ -148,4 +108,10 @@ export interface ContainerPaths {
   bundlesDir: string;
 }
 
-export type { Logger };
+/** The cgroups of containers. `path` is an OCI cgroupsPath as `PodContext.containerCgroupsPath` gives it. */
+export interface ContainerCgroups {
+  /** How many processes of it the kernel has killed for lack of memory; 0 when it is gone. */
+  oomKills(path: string): Promise<number>;
+  /** Kills every process in it. */
+  killAll(path: string): Promise<void>;
+}

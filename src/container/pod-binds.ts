@@ -1,0 +1,43 @@
+import type { BindMount } from "../oci/mounts.ts";
+import type { ContainerConfig } from "../records/container-config.ts";
+import type { IdMapping } from "../records/pod-config.ts";
+import type { PodContext } from "./deps.ts";
+
+/** Empty without a user namespace. */
+export interface UserMaps {
+  uids: readonly IdMapping[];
+  gids: readonly IdMapping[];
+}
+
+export function userMapsOf(config: Pick<ContainerConfig, "security">): UserMaps {
+  const { userns } = config.security.namespaces;
+  return userns?.mode === "pod" ? { uids: userns.uids, gids: userns.gids } : { uids: [], gids: [] };
+}
+
+export function hasMaps(maps: UserMaps): boolean {
+  return maps.uids.length > 0;
+}
+
+/** The pod's own files and its /dev/shm, bound into every container that does not bring its own. The kubelet brings /etc/hosts; crictl does not. */
+export function podBinds(pod: Pick<PodContext, "dirs">, config: Pick<ContainerConfig, "security">): BindMount[] {
+  const maps = userMapsOf(config);
+  const { readonlyRootfs } = config.security;
+  const files: [source: string, containerPath: string, readonly: boolean][] = [
+    [pod.dirs.hostname, "/etc/hostname", readonlyRootfs],
+    [pod.dirs.hosts, "/etc/hosts", readonlyRootfs],
+    [pod.dirs.resolvConf, "/etc/resolv.conf", readonlyRootfs],
+    [pod.dirs.shm, "/dev/shm", false],
+  ];
+  return files
+    .filter(([source]) => source !== "")
+    .map(([source, containerPath, readonly]) => ({
+      containerPath,
+      source,
+      readonly,
+      recursiveReadonly: false,
+      propagation: "private",
+      uidMappings: maps.uids,
+      gidMappings: maps.gids,
+      options: [],
+    }));
+}
