@@ -107,7 +107,7 @@ test("xattrs are bytes, of the link itself", () => {
   lsetxattr(Buffer.from(file), "user.empty", Buffer.alloc(0));
   assert.deepEqual(lgetxattr(file, "trusted.crid"), value);
   assert.deepEqual(lgetxattr(file, "user.empty"), Buffer.alloc(0));
-  assert.deepEqual(llistxattr(file).sort(), ["trusted.crid", "user.empty"]);
+  assert.deepEqual(new Set(llistxattr(file)), new Set(["trusted.crid", "user.empty"]));
   symlinkSync("f", join(dir, "link"));
   assert.equal(lgetxattr(join(dir, "link"), "trusted.crid"), undefined);
   lremovexattr(file, "trusted.crid");
