@@ -71,12 +71,22 @@ test("refuses what distribution/reference refuses", () => {
     "a b",
     "ä",
   ];
-  for (const text of bad) assert.throws(() => parseReference(text), (error) => isKind(error, "invalid-argument"), text);
+  for (const text of bad)
+    assert.throws(
+      () => parseReference(text),
+      (error) => isKind(error, "invalid-argument"),
+      text,
+    );
 });
 
 const alnum = fc.stringMatching(/^[a-z0-9]{1,8}$/);
-const component = fc.tuple(alnum, fc.array(fc.tuple(fc.constantFrom(".", "_", "__", "-", "--"), alnum), { maxLength: 2 })).map(([head, tail]) => head + tail.flat().join(""));
-const domain = fc.oneof(fc.constantFrom("docker.io", "localhost", "localhost:5000", "[::1]:80", "Host"), fc.tuple(alnum, alnum).map(([a, b]) => `${a}.${b}:5000`));
+const component = fc
+  .tuple(alnum, fc.array(fc.tuple(fc.constantFrom(".", "_", "__", "-", "--"), alnum), { maxLength: 2 }))
+  .map(([head, tail]) => head + tail.flat().join(""));
+const domain = fc.oneof(
+  fc.constantFrom("docker.io", "localhost", "localhost:5000", "[::1]:80", "Host"),
+  fc.tuple(alnum, alnum).map(([a, b]) => `${a}.${b}:5000`),
+);
 const path = fc.array(component, { minLength: 1, maxLength: 4 }).map((parts) => parts.join("/"));
 const tag = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}$/);
 
