@@ -12,8 +12,9 @@ node_test() {
   ${IN[@]+"${IN[@]}"} timeout --kill-after=10 "$all" node --disable-warning=ExperimentalWarning --test --test-concurrency="$concurrency" \
     --test-timeout=$((each * 1000)) --test-reporter=spec "$@" </dev/null 2>&1 | tee "$log" || status=$?
   [ "$status" != 124 ] || step "$name: ended after $all seconds"
-  awk '$1 == "ℹ" && $2 ~ /^(pass|fail|cancelled|skipped|todo)$/ { n[$2] = $3 }
-    END { print n["pass"] + 0, n["fail"] + n["cancelled"], n["skipped"] + n["todo"] }' "$log" >>"$TEST_COUNTS"
+  # A run that failed without a failing test (a crash, the time limit) counts as one.
+  awk -v status="$status" '$1 == "ℹ" && $2 ~ /^(pass|fail|cancelled|skipped|todo)$/ { n[$2] = $3 }
+    END { bad = n["fail"] + n["cancelled"]; print n["pass"] + 0, bad + (status != 0 && bad == 0), n["skipped"] + n["todo"] }' "$log" >>"$TEST_COUNTS"
   rm -f "$log"
   return "$status"
 }
