@@ -1,0 +1,193 @@
+import { createHash, type Hash } from "node:crypto";
+import { type FileHandle, open, rm } from "node:fs/promises";
+import { parseDigest } from "../base/digest.ts";
+import { CridError, isErrno } from "../base/errors.ts";
+
+/** Collect this much before a write: a write through the thread pool costs as much as 100 KiB of data. */
+const bufferBytes = 512 * 1024;
+const rereadBytes = 256 * 1024;
+
+/**
+ * One blob on its way in. The digest is computed while writing; what an earlier process has left is read again for it, as a
+ * hash's state cannot be kept on disk.
+ *
+ * Order of writes in `commit`, each step only after the one before:
+ * 1. all bytes written, size and digest equal to the descriptor's (else the file is removed);
+ * 2. fsync of the file;
+ * 3. rename from `ingest/` to `blobs/`;
+ * 4. fsync of `blobs/<algorithm>`.
+ * A crash before 3 leaves a partial ingest, which the next pull goes on with; after 3, the whole blob. The name never stands for
+ * other content. Only after 4 does anyone write down that the blob is there.
+ */
+export class Ingest implements AsyncDisposable {
+  readonly digest: string;
+  readonly size: number;
+  readonly #file: string;
+  readonly #publish: (file: string) => Promise<void>;
+  readonly #closed: () => void;
+  #handle: FileHandle | undefined;
+  #hash: Hash;
+  #written = 0;
+  #buffered: Buffer[] = [];
+  #bufferedBytes = 0;
+  #verified = false;
+
+  constructor(options: { digest: string; size: number; file: string; publish: (file: string) => Promise<void>; closed: () => void }) {
+    this.digest = options.digest;
+    this.size = options.size;
+    this.#file = options.file;
+    this.#publish = options.publish;
+    this.#closed = options.closed;
+    this.#hash = createHash(parseDigest(options.digest).algorithm);
+  }
+
+  /** Bytes that are there, those of an earlier ingest included. */
+  get offset(): number {
+    return this.#written + this.#bufferedBytes;
+  }
+
+  /** Opens the file and reads what is in it. For ContentStore. */
+  async open(): Promise<void> {
+    // 0o600: layers hold setuid programs and secrets; nobody but the daemon needs the blobs.
+    const handle = await open(this.#file, "a+", 0o600);
+    this.#handle = handle;
+    try {
+      const { size } = await handle.stat();
+      if (size > this.size) await handle.truncate(0);
+      else await this.#reread(handle, size);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Appends. Keeps the buffer: don't change it afterwards.
+   * @throws data-loss when this is more than the size; resource-exhausted when the disk is full: what came so far is then
+   * removed, for the node needs the room more than we need the start
+   */
+  async write(chunk: Buffer): Promise<void> {
+    if (this.offset + chunk.length > this.size)
+      throw new CridError("data-loss", `write blob ${this.digest}: more than its ${this.size} bytes`);
+    this.#verified = false;
+    this.#hash.update(chunk);
+    this.#buffered.push(chunk);
+    this.#bufferedBytes += chunk.length;
+    if (this.#bufferedBytes >= bufferBytes) await this.#flush();
+  }
+
+  /** Drops what is there and begins anew. */
+  async restart(): Promise<void> {
+    this.#hash = createHash(parseDigest(this.digest).algorithm);
+    this.#written = 0;
+    this.#buffered = [];
+    this.#bufferedBytes = 0;
+    this.#verified = false;
+    await this.#open.truncate(0);
+  }
+
+  /** Whether all is there and has the digest. The hash is finished by this: after a `false`, only `restart` or `abort`. */
+  async verify(): Promise<boolean> {
+    if (this.offset !== this.size) return false;
+    if (!this.#verified) this.#verified = this.#hash.copy().digest("hex") === parseDigest(this.digest).hex;
+    return this.#verified;
+  }
+
+  /**
+   * Makes the blob visible, for good.
+   * @throws data-loss when size or digest are not those of the descriptor; nothing is kept then. resource-exhausted when the
+   * disk is full.
+   */
+  async commit(): Promise<void> {
+    if (!(await this.verify())) {
+      const why = this.offset === this.size ? "its content has another digest" : `has ${this.offset} of ${this.size} bytes`;
+      await this.abort();
+      throw new CridError("data-loss", `write blob ${this.digest}: ${why}`);
+    }
+    try {
+      await this.#flush();
+      await this.#open.sync();
+      await this.#close();
+      await this.#publish(this.#file);
+    } catch (error) {
+      throw await this.#failed(error);
+    }
+  }
+
+  /** Drops everything. Idempotent; a no-op after commit. */
+  async abort(): Promise<void> {
+    if (this.#handle === undefined) return;
+    await this.#close();
+    await rm(this.#file, { force: true });
+  }
+
+  /** Keeps what has come, for the next ingest of this digest. A no-op after commit and abort. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#handle === undefined) return;
+    try {
+      await this.#flush();
+    } finally {
+      await this.#close();
+    }
+  }
+
+  get #open(): FileHandle {
+    if (this.#handle === undefined) throw new CridError("internal", `write blob ${this.digest}: the ingest is closed`);
+    return this.#handle;
+  }
+
+  async #flush(): Promise<void> {
+    const chunks = this.#buffered;
+    const bytes = this.#bufferedBytes;
+    if (bytes === 0) return;
+    this.#buffered = [];
+    this.#bufferedBytes = 0;
+    try {
+      let rest: Buffer[] = chunks;
+      while (rest.length > 0) {
+        const { bytesWritten } = await this.#open.writev(rest);
+        this.#written += bytesWritten;
+        rest = after(rest, bytesWritten);
+      }
+    } catch (error) {
+      throw await this.#failed(error);
+    }
+  }
+
+  async #reread(handle: FileHandle, size: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(rereadBytes);
+    while (this.#written < size) {
+      const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.length, size - this.#written), this.#written);
+      if (bytesRead === 0) break;
+      this.#hash.update(buffer.subarray(0, bytesRead));
+      this.#written += bytesRead;
+    }
+  }
+
+  async #failed(error: unknown): Promise<CridError> {
+    if (isErrno(error, "ENOSPC") || isErrno(error, "EDQUOT")) {
+      await this.abort();
+      return new CridError("resource-exhausted", `write blob ${this.digest} (${this.size} bytes): no space left for ${this.#file}`, {
+        cause: error,
+      });
+    }
+    return CridError.from(error, `write blob ${this.digest}`);
+  }
+
+  async #close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    this.#closed();
+    await handle?.close();
+  }
+}
+
+/** What is left of the chunks after `written` bytes. */
+function after(chunks: Buffer[], written: number): Buffer[] {
+  let left = written;
+  for (const [index, chunk] of chunks.entries()) {
+    if (left < chunk.length) return [chunk.subarray(left), ...chunks.slice(index + 1)];
+    left -= chunk.length;
+  }
+  return [];
+}
