@@ -1,0 +1,139 @@
+import { CridError } from "../base/errors.ts";
+import type { Rollback } from "../base/rollback.ts";
+import type { CniAttachment } from "../records/cni-attachment.ts";
+import type { CniRetryRecord } from "../records/cni-retry-record.ts";
+import type { PodConfig } from "../records/pod-config.ts";
+import type { CniPod, SandboxDeps } from "./deps.ts";
+import type { Env } from "./env.ts";
+import type { Pod } from "./pod.ts";
+
+/** The plugins have limits of their own; this one is for a driver that never answers. */
+const ADD_TIMEOUT_MS = 180_000;
+const DEL_TIMEOUT_MS = 60_000;
+
+/** What the network of a pod will be, known before any of it exists. */
+export function planNetwork(
+  id: string,
+  config: PodConfig,
+  deps: Pick<SandboxDeps, "cni" | "netns">,
+): { netnsPath: string; attachments: CniAttachment[] } {
+  if (config.security.namespaces.network === "node") return { netnsPath: "", attachments: [] };
+  const netnsPath = deps.netns.path(id);
+  return { netnsPath, attachments: deps.cni.plan(cniPod(id, config, netnsPath)) };
+}
+
+/**
+ * Attaches the pod's network namespace, which exists, to its networks. The results are on disk before this returns, as DEL needs
+ * them.
+ */
+export async function setUpNetwork(env: Env, pod: Pod, options: { rollback: Rollback; signal: AbortSignal }): Promise<void> {
+  const { deps } = env;
+  const networks = cniPod(pod.id, pod.config, pod.netnsPath);
+  // Before the ADD: one that fails may have taken an address all the same.
+  options.rollback.push("network", ({ signal }) => takeDownNetwork(env, pod, { signal }));
+  const ips: string[] = [];
+  for (const [index, planned] of pod.record.attachments.entries()) {
+    await pod.timeline.run(`CNI ADD ${planned.networkName}`, { signal: options.signal, timeoutMs: ADD_TIMEOUT_MS }, async ({ signal }) => {
+      const added = await deps.cni.add(planned, networks, { signal });
+      ips.push(...added.ips);
+      pod.update({ attachments: pod.record.attachments.with(index, added.attachment), ips: [...ips] });
+    });
+  }
+}
+
+/**
+ * Detaches the pod from its networks, last one first. Never fails for a plugin's sake: what can't be detached goes to the retry
+ * queue, in the same commit that takes it off the pod. Idempotent.
+ *
+ * @throws only what the store throws
+ */
+export async function takeDownNetwork(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
+  const { store } = env.deps;
+  for (let last = pod.record.attachments.at(-1); last !== undefined; last = pod.record.attachments.at(-1)) {
+    const retry = await detach(env, pod, last, options);
+    // From the record as it is by now: the process goes at the same time.
+    const attachments = pod.record.attachments.slice(0, -1);
+    const next = { ...pod.record, attachments, ips: attachments.length === 0 ? [] : pod.record.ips };
+    store.transaction(
+      () => {
+        if (retry !== undefined) store.cniRetries.put(retry);
+        store.sandboxes.put(next);
+      },
+      { frees: true },
+    );
+    pod.replaced(next);
+    if (retry !== undefined) env.retries.wake();
+  }
+}
+
+/** @returns what is to be tried again when the DEL failed */
+async function detach(
+  env: Env,
+  pod: Pod,
+  attachment: CniAttachment,
+  options: { signal: AbortSignal },
+): Promise<CniRetryRecord | undefined> {
+  const { deps } = env;
+  const { netnsPath } = pod;
+  try {
+    await pod.timeline.run(`CNI DEL ${attachment.networkName}`, { signal: options.signal, timeoutMs: DEL_TIMEOUT_MS }, ({ signal }) =>
+      deps.cni.del(attachment, { id: pod.id, netnsPath }, { signal }),
+    );
+    return undefined;
+  } catch (error) {
+    deps.log.warn(
+      { sandbox: pod.id, network: attachment.networkName, err: error },
+      "CNI DEL failed; it is tried again later, the pod goes on without it",
+    );
+    return env.retries.record({ id: pod.id, name: `${pod.config.namespace}/${pod.config.name}`, netnsPath }, attachment, error);
+  }
+}
+
+/** The pod as the CNI driver sees it. @throws invalid-argument for a bandwidth annotation that is no quantity */
+export function cniPod(id: string, config: PodConfig, netnsPath: string): CniPod {
+  const bandwidth = podBandwidth(config.annotations);
+  return {
+    id,
+    netnsPath,
+    name: config.name,
+    namespace: config.namespace,
+    uid: config.uid,
+    portMappings: config.portMappings.filter((mapping) => mapping.hostPort > 0),
+    ...(bandwidth !== undefined && { bandwidth }),
+    ...(config.dns !== undefined && { dns: config.dns }),
+    annotations: config.annotations,
+    labels: config.labels,
+    ...(config.cgroupParent !== "" && { cgroupPath: config.cgroupParent }),
+  };
+}
+
+/** https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/#support-traffic-shaping */
+function podBandwidth(annotations: Record<string, string>): { ingress?: number; egress?: number } | undefined {
+  const ingress = bitsPerSecond(annotations, "kubernetes.io/ingress-bandwidth");
+  const egress = bitsPerSecond(annotations, "kubernetes.io/egress-bandwidth");
+  if (ingress === undefined && egress === undefined) return undefined;
+  return { ...(ingress !== undefined && { ingress }), ...(egress !== undefined && { egress }) };
+}
+
+const QUANTITY_SUFFIX: Record<string, number> = {
+  "": 1,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+  T: 1e12,
+  P: 1e15,
+  Ki: 2 ** 10,
+  Mi: 2 ** 20,
+  Gi: 2 ** 30,
+  Ti: 2 ** 40,
+  Pi: 2 ** 50,
+};
+
+/** A Kubernetes quantity such as "10M" or "1.5Gi", in bits per second. */
+function bitsPerSecond(annotations: Record<string, string>, key: string): number | undefined {
+  const text = annotations[key];
+  if (text === undefined) return undefined;
+  const match = /^(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)$/.exec(text);
+  if (match === null) throw new CridError("invalid-argument", `annotation ${key}: "${text}" is no quantity; write it as 10M`);
+  return Math.round(Number(match[1]) * (QUANTITY_SUFFIX[match[2] ?? ""] ?? 1));
+}

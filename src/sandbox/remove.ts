@@ -1,0 +1,45 @@
+import { CridError } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
+import { removePodDirs } from "./dirs.ts";
+import { endProcess } from "./end-process.ts";
+import { type Env, publish } from "./env.ts";
+import type { Pod } from "./pod.ts";
+import { stopPod } from "./stop.ts";
+
+/** A container that was being created when the pod was stopped may appear afterwards: look again this many times. */
+const CONTAINER_ROUNDS = 3;
+
+/**
+ * Removes a pod whose lock the caller holds: stops it if need be, removes its containers, its directories, and its record last.
+ * Idempotent: after a failure, or a crash, the next Remove goes on.
+ */
+export async function removePod(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
+  const { deps } = env;
+  const { signal } = options;
+  // A pod that never became ready may have a shim that no record names yet.
+  const halfMade = pod.record.state === "creating";
+  try {
+    await stopPod(env, pod, options);
+    await removeContainers(env, pod, options);
+    if (halfMade) await endProcess(env, pod, options);
+    await failpoint("sandbox.remove.after-containers", { signal });
+    if (deps.settings.pauseImage !== "") await deps.images?.releaseRootfs(pod.id);
+    await removePodDirs(pod.files);
+    await failpoint("sandbox.remove.after-directories", { signal });
+    deps.store.sandboxes.delete(pod.id);
+  } catch (error) {
+    throw CridError.from(error, `remove pod sandbox ${pod.title}`);
+  }
+  env.pods.delete(pod.id);
+  publish(env, "deleted", pod);
+}
+
+async function removeContainers(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
+  const containers = env.containers();
+  for (let round = 0; round < CONTAINER_ROUNDS; round++) {
+    const left = containers.list({ sandboxId: pod.id });
+    if (left.length === 0) return;
+    const removals = left.map(({ record }) => containers.remove(record.id, options));
+    for (const result of await Promise.allSettled(removals)) if (result.status === "rejected") throw result.reason;
+  }
+}
