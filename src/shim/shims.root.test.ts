@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { CridError } from "../base/errors.ts";
 import { mkfifo, openFd } from "../linux/files.ts";
+import { processState } from "../linux/process.ts";
 import { execProcess, shimBed, shimBinaries } from "./test-shim.ts";
 
 const limit = (ms = 20_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
@@ -155,7 +156,7 @@ for (const { version, path: binary, skip } of shimBinaries) {
       assert.equal(found?.pid, before.pid);
       assert.equal(found?.address.version, before.address.version);
       found?.close();
-      assert.deepEqual(await shims.list(), [{ pid: before.pid, id: pod.id, bundle: pod.bundle }]);
+      assert.deepEqual(await shims.list(), [{ pid: before.pid, id: pod.id, bundle: pod.bundle, action: undefined }]);
 
       const again = await shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit());
       assert.equal(again.pid, before.pid);
@@ -171,6 +172,17 @@ for (const { version, path: binary, skip } of shimBinaries) {
       await shim.shutdown(pod.id, limit());
       await shim.closed;
       await until("nothing is left", async () => (await bed.leftovers()).length === 0);
+    });
+
+    test("a start that fails leaves the shim of before alone", async () => {
+      await using bed = await shimBed();
+      const pod = await bed.bundle({});
+      const before = await bed.shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit());
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      await assert.rejects(bed.shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit(2)));
+      assert.equal((await before.connectInfo(pod.id)).shimPid, before.pid);
+      await before.shutdown(pod.id, limit());
+      await before.closed;
     });
 
     test("what cannot be run is said in runc's words, and nothing is left", async () => {
@@ -198,6 +210,29 @@ function readReady(fd: number): boolean {
     return false;
   }
 }
+
+test("a shim that hangs costs the time limit, and a start that is aborted leaves no shim", async () => {
+  await using bed = await shimBed();
+  const { path: binary } = shimBinaries[0] ?? { path: "" };
+  const pod = await bed.bundle({});
+  const shim = await bed.shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit());
+  process.kill(shim.pid, "SIGSTOP");
+  await until("it stands still", () => processState(shim.pid) === "T");
+  await assert.rejects(bed.shims.connect(pod.id, shim.address, { timeoutMs: 100 }), { kind: "deadline-exceeded", message: /100 ms/ });
+  process.kill(shim.pid, "SIGCONT");
+  await shim.shutdown(pod.id, limit());
+  await shim.closed;
+
+  for (const ms of [1, 4, 8, 12, 16]) {
+    const other = await bed.bundle({});
+    const outcome = await bed.shims.start({ ...other, binary, runtimeOptions: bed.options }, limit(ms)).then(
+      async (started) => started.shutdown(other.id, limit()).then(() => started.closed),
+      (error: unknown) => assert.ok(error instanceof CridError && error.kind === "deadline-exceeded", String(error)),
+    );
+    assert.equal(outcome, undefined);
+  }
+  assert.deepEqual(await bed.leftovers(), []);
+});
 
 test("a missing binary, bundle and config are named", async () => {
   await using bed = await shimBed();

@@ -9,7 +9,7 @@ import type { ShimAddress } from "../records/task-process.ts";
 import { Shim } from "./shim.ts";
 import { runShimDelete, type ShimSetting, ShimStarter } from "./shim-binary.ts";
 import { ShimLog } from "./shim-log.ts";
-import { listShimProcesses, type ShimProcess } from "./shim-processes.ts";
+import { listShimProcesses, nowTicks, type ShimProcess, startedSince } from "./shim-processes.ts";
 import { maxSocketDir, removeDeadSockets, shimAddresses, socketPath } from "./shim-sockets.ts";
 import { TaskService, taskMethods } from "./task-service.ts";
 import type { DeletedTask, RuncOptions } from "./task-types.ts";
@@ -60,7 +60,7 @@ export class Shims {
    * Starts the shim of a pod and connects to it; when it runs already, only connects.
    *
    * The bundle's directory must be named by the id and hold config.json, with the annotation `io.kubernetes.cri.sandbox-id` =
-   * id. When this fails, no shim is left.
+   * id. When this fails, no shim is left that was not there before.
    *
    * @throws CridError failed-precondition for a missing binary, not-found for a missing bundle, internal with the shim's words.
    */
@@ -69,6 +69,7 @@ export class Shims {
     options: { signal?: AbortSignal },
   ): Promise<Shim> {
     const step = `start the shim of ${shortId(shim.id)}`;
+    const since = nowTicks();
     let log: ShimLog | undefined;
     try {
       log = this.#openLog(shim.id, shim.bundle);
@@ -76,7 +77,7 @@ export class Shims {
       return await this.#connect(shim.id, { address, version, binary: shim.binary }, log, options);
     } catch (error) {
       log?.close();
-      await this.#killStray(shim.id);
+      await this.#killStray(shim.id, since);
       throw CridError.from(error, step);
     }
   }
@@ -138,8 +139,8 @@ export class Shims {
   }
 
   /** The shim processes of this daemon, also those that no record names. Reads all of /proc. */
-  list(): Promise<ShimProcess[]> {
-    return listShimProcesses(this.#setting);
+  async list(): Promise<ShimProcess[]> {
+    return (await listShimProcesses(this.#setting)).filter(({ action }) => action === undefined);
   }
 
   async #connect(
@@ -188,12 +189,20 @@ export class Shims {
     }
   }
 
-  /** After a failed start: the shim process may be there already, and nobody knows of it. */
-  async #killStray(id: string): Promise<void> {
-    for (const found of await this.list()) {
-      if (found.id !== id) continue;
-      this.#log.info({ sandbox: id, pid: found.pid }, "kill the shim whose start failed");
-      kill(found.pid, 9);
+  /**
+   * After a failed start: a new shim process may be there already, and nobody knows of it (one from before stays). Asked again until none is found, since
+   * a process that is just being forked shows the arguments of its parent, and a socket is in use until its process is gone.
+   */
+  async #killStray(id: string, since: number): Promise<void> {
+    for (let round = 0; round < 20; round++) {
+      const ours = (await listShimProcesses(this.#setting)).filter((found) => found.id === id && found.action !== "delete");
+      const strays = ours.filter(({ pid }) => startedSince(pid, since));
+      if (strays.length === 0) break;
+      for (const { pid } of strays) {
+        if (round === 0) this.#log.info({ sandbox: id, pid }, "kill the shim whose start failed");
+        kill(pid, 9);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5 * (round + 1)));
     }
     await removeDeadSockets(this.#addresses(id));
   }
