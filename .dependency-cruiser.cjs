@@ -7,7 +7,7 @@ const domain = ["recovery", "sandbox", "container", "image", "oci"]; // each may
 const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger"]; // never each other
 const ground = ["linux", "archive", "config", "metrics", "records", "base"];
 
-const test = "\\.test\\.ts$|/testing/";
+const test = "\\.test\\.ts$|/test(ing|kit)/";
 const folders = (...names) => `^src/(${names.flat().join("|")})/`;
 
 /** `from` may not import `to`. */
