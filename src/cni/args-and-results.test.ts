@@ -129,7 +129,7 @@ test("results of every version become one shape", () => {
   assert.deepEqual(v1.interfaces[2], { name: "eth0", mac: "bb", sandbox: "/ns", mtu: 1400 });
   const v04 = parseResult('{"ips":[{"version":"4","address":"10.2.0.9/24"}],"dns":{"nameservers":["1.1.1.1"]}}', "0.4.0");
   assert.deepEqual(
-    [v04.result.cniVersion, v04.raw["cniVersion"], podIps(v04.result, "eth0"), v04.result.dns.nameservers],
+    [v04.result.cniVersion, v04.raw.cniVersion, podIps(v04.result, "eth0"), v04.result.dns.nameservers],
     ["0.4.0", "0.4.0", ["10.2.0.9"], ["1.1.1.1"]],
   );
   const v02 = parseResult(

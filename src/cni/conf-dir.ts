@@ -35,7 +35,7 @@ export class ConfDir {
   readonly #onChange: () => void;
   readonly #lastGood = new Map<string, NetworkConf>();
   #state: ConfState = { network: undefined, file: undefined, broken: [], problem: "not read yet" };
-  #seen = "";
+  #seen: string | undefined;
   #watcher: { handle: FSWatcher; inode: bigint } | undefined;
   #poll: NodeJS.Timeout | undefined;
   #settle: NodeJS.Timeout | undefined;
@@ -124,9 +124,8 @@ export class ConfDir {
         parts.push(await mark(path));
       }
     }
-    // By bytes, as Go's sort.Strings: peers must choose the same file.
-    names.sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
-    return { names, signature: parts.sort().join("\n") };
+    names.sort(byBytes);
+    return { names, signature: parts.toSorted(byBytes).join("\n") };
   }
 
   async #read(names: string[]): Promise<ConfState> {
@@ -180,6 +179,11 @@ export class ConfDir {
   }
 }
 
+/** The order of Go's sort.Strings, so that crid and its peers choose the same file. */
+function byBytes(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
 /** A text that changes with the file: name, inode, size and time of change; "?" when it vanished just now. */
 async function mark(path: string): Promise<string> {
   try {
@@ -201,6 +205,6 @@ function pluginsBeside(folder: string): PluginConf[] {
   }
   return names
     .filter((name) => name.endsWith(".conf"))
-    .sort()
+    .sort(byBytes)
     .map((name) => parsePluginConf(readFileSync(join(folder, name), "utf8")));
 }

@@ -32,7 +32,7 @@ test("a list: name, version, flags, plugins with their whole configuration", () 
 
 test("a single plugin's file becomes a list of one; a list in a .conf is read too", () => {
   const conf = parseNetworkConf('{"cniVersion":"0.3.1","name":"n","type":"ptp","capabilities":{"dns":true}}');
-  assert.deepEqual([conf.name, conf.plugins.map((one) => [one.type, one.capabilities, one.raw["name"]])], ["n", [["ptp", ["dns"], "n"]]]);
+  assert.deepEqual([conf.name, conf.plugins.map((one) => [one.type, one.capabilities, one.raw.name])], ["n", [["ptp", ["dns"], "n"]]]);
 });
 
 test("the version is the newest that both sides know", () => {

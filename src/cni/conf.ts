@@ -25,7 +25,8 @@ export const cniVersions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"
 
 /** Whether version `a` is `b` or later; both must be among `cniVersions`. */
 export function atLeast(a: string, b: (typeof cniVersions)[number]): boolean {
-  return cniVersions.findIndex((version) => version === a) >= cniVersions.indexOf(b);
+  const order: readonly string[] = cniVersions;
+  return order.indexOf(a) >= order.indexOf(b);
 }
 
 /** What the spec allows in a network's name and a container id. */
@@ -66,7 +67,7 @@ export function parseNetworkConf(text: string, besides: (name: string) => Plugin
     disableGc: value.disableGC === true,
   };
   if (value.plugins === undefined && value.type !== undefined) return { ...base, plugins: [toPlugin(document)] };
-  const inlined = Array.isArray(document["plugins"]) ? document["plugins"].map(toPlugin) : [];
+  const inlined = Array.isArray(document.plugins) ? document.plugins.map(toPlugin) : [];
   if (value.loadOnlyInlinedPlugins === true) {
     if (inlined.length === 0) throw new CridError("invalid-argument", "loadOnlyInlinedPlugins is true, but there are no plugins");
     return { ...base, plugins: inlined };

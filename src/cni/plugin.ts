@@ -85,14 +85,15 @@ async function retryBusy<T>(run: () => Promise<T>, signal: AbortSignal): Promise
 
 // What the service manager and Node tell the daemon is not for its children: a plugin that answers to NOTIFY_SOCKET or takes
 // LISTEN_FDS would speak in the daemon's name.
-const privateEnv = /^(NOTIFY_SOCKET|LISTEN_\w+|WATCHDOG_\w+|INVOCATION_ID|JOURNAL_STREAM|MAINPID|MANAGERPID|NODE_\w+|npm_\w+|CNI_\w+)$/;
+const privateEnv =
+  /^(NOTIFY_SOCKET|LISTEN_\w+|WATCHDOG_\w+|INVOCATION_ID|JOURNAL_STREAM|MAINPID|MANAGERPID|NODE_(?:OPTIONS|PATH|ENV|CHANNEL_FD|UNIQUE_ID|V8_COVERAGE|TEST_CONTEXT)|npm_\w+|CNI_\w+)$/;
 const systemPath = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /** The daemon's environment but for what is private, with a PATH on which iptables and nft are, and the call itself. */
 function pluginEnv(call: PluginCall): Record<string, string> {
   const env: Record<string, string> = {};
   for (const [name, value] of Object.entries(process.env)) if (value !== undefined && !privateEnv.test(name)) env[name] = value;
-  const path = (env["PATH"] ?? "").split(":").filter((dir) => dir !== "");
+  const path = (env.PATH ?? "").split(":").filter((dir) => dir !== "");
   return {
     ...env,
     PATH: [...new Set([...path, ...systemPath])].join(":"),

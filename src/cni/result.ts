@@ -96,12 +96,12 @@ export function parseResult(text: string, confVersion: string): PluginResult {
  * the family of each address as `version`, 1.x leaves it out; the rest is the same.
  */
 export function resultAs(raw: Record<string, unknown>, version: string): Record<string, unknown> {
-  if (raw["cniVersion"] === version) return raw;
+  if (raw.cniVersion === version) return raw;
   const withFamily = atLeast(version, "0.3.0") && !atLeast(version, "1.0.0");
-  const ips = Array.isArray(raw["ips"])
-    ? raw["ips"].map((one: Record<string, unknown>) => {
+  const ips = Array.isArray(raw.ips)
+    ? raw.ips.map((one: Record<string, unknown>) => {
         const { version: _, ...rest } = one;
-        return withFamily ? { version: isIP(String(one["address"]).split("/")[0] ?? "") === 6 ? "6" : "4", ...rest } : rest;
+        return withFamily ? { version: isIP(String(one.address).split("/")[0] ?? "") === 6 ? "6" : "4", ...rest } : rest;
       })
     : undefined;
   return { ...raw, cniVersion: version, ...(ips === undefined ? {} : { ips }) };
