@@ -78,7 +78,11 @@ export class Instrument {
     while (this.#active.size > 0) await Promise.all([...this.#active].map((call) => call.finished));
   }
 
-  unary<Request, Response>(method: string, weight: Weight, handler: UnaryHandler<Request, Response>): handleUnaryCall<Request, Answer<Response>> {
+  unary<Request, Response>(
+    method: string,
+    weight: Weight,
+    handler: UnaryHandler<Request, Response>,
+  ): handleUnaryCall<Request, Answer<Response>> {
     return (rpc, respond) => {
       let answer: Answer<Response> | null = null;
       const work = async (call: Call): Promise<void> => {
@@ -138,14 +142,7 @@ export class Instrument {
     return status;
   }
 
-  #tell(done: {
-    call: Call;
-    weight: Weight;
-    request: unknown;
-    status: CallStatus;
-    failure: CridError | undefined;
-    seconds: number;
-  }): void {
+  #tell(done: { call: Call; weight: Weight; request: unknown; status: CallStatus; failure: CridError | undefined; seconds: number }): void {
     const { call, weight, request, status, failure, seconds } = done;
     const level = levelOf(weight, failure);
     if (!this.#log.isLevelEnabled(level)) return;
@@ -162,9 +159,13 @@ function levelOf(weight: Weight, failure: CridError | undefined): "debug" | "inf
   return weight === "change" ? "warn" : "debug";
 }
 
+/** The caller's clock runs out, and its reset arrives, a little before ours does. */
+const deadlineSlackMs = 100;
+
 /** grpc-js says only that the call is over; the clock says whether it was the deadline. */
 function whyCancelled(method: string, deadline: Date | number): CridError {
-  const at = Number(deadline);
-  if (Date.now() >= at) return new CridError("deadline-exceeded", `${method}: the caller's deadline has passed`);
+  if (Date.now() >= Number(deadline) - deadlineSlackMs) {
+    return new CridError("deadline-exceeded", `${method}: the caller's deadline has passed`);
+  }
   return new CridError("canceled", `${method}: the caller has gone`);
 }

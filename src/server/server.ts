@@ -2,7 +2,15 @@ import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceI
 import { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { StreamHandler, UnaryHandler } from "./call.ts";
-import { type HandlersOf, type ImageHandlers, imageMethods, type RuntimeHandlers, runtimeMethods, type StreamMethod, type UnaryMethod } from "./grpc-services.ts";
+import {
+  type HandlersOf,
+  type ImageHandlers,
+  imageMethods,
+  type RuntimeHandlers,
+  runtimeMethods,
+  type StreamMethod,
+  type UnaryMethod,
+} from "./grpc-services.ts";
 import { type CallObserver, Instrument } from "./instrument.ts";
 import { claimSocket, type SocketPlace } from "./socket.ts";
 

@@ -1,0 +1,60 @@
+import { CridError } from "../../base/errors.ts";
+
+/** Bad input from the caller, with the path of the field as the CRI's proto spells it: `config.linux.resources.cpu_quota`. */
+export function badField(path: string, problem: string): CridError {
+  return new CridError("invalid-argument", `${path}: ${problem}`);
+}
+
+/** A message that must be there. */
+export function required<T>(value: T | null | undefined, path: string): T {
+  if (value === null || value === undefined) throw badField(path, "is required");
+  return value;
+}
+
+/** A string that must not be empty. */
+export function filled(value: string, path: string): string {
+  if (value === "") throw badField(path, "is required");
+  return value;
+}
+
+/** A path that must be absolute and clean enough to be a path. */
+export function absolute(value: string, path: string): string {
+  filled(value, path);
+  if (!value.startsWith("/")) throw badField(path, `${JSON.stringify(value)} is not an absolute path`);
+  return withoutNul(value, path);
+}
+
+/** The kernel ends a string at the first NUL: what follows would be dropped without a word. */
+export function withoutNul(value: string, path: string): string {
+  if (value.includes("\0")) throw badField(path, "contains a NUL character");
+  return value;
+}
+
+/** An int64 as a number. @throws invalid-argument when it is past what a number holds exactly */
+export function exact(value: bigint, path: string): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number)) throw badField(path, `${value} is out of range`);
+  return number;
+}
+
+/**
+ * A limit as a number. Callers write "no limit" as the largest int64 too; what is past 2^53 means the same to the kernel as 2^53
+ * does (8 PiB, 104 days of CPU a period), so it is cut instead of refused.
+ */
+export function limit(value: bigint): number {
+  const most = BigInt(Number.MAX_SAFE_INTEGER);
+  return Number(value > most ? most : value < -most ? -most : value);
+}
+
+/** A user or group id as the kernel takes it. 4294967295 is its "no id". */
+export function userId(value: bigint, path: string): number {
+  if (value < 0n || value >= 0xffff_ffffn) throw badField(path, `${value} is no user or group id; it must be 0 to 4294967294`);
+  return Number(value);
+}
+
+/** The word for an enum's number. @throws invalid-argument for a number that the enum does not have */
+export function word<Word>(words: readonly Word[], value: number, path: string): Word {
+  const found = words[value];
+  if (found === undefined) throw badField(path, `${value} is not a known value`);
+  return found;
+}

@@ -1,0 +1,21 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runtime } from "../../../api/cri/runtime/v1/api.js";
+import { podStatus, request, testCall, testNode } from "../fixtures.ts";
+import { podSandboxStatus } from "./pod-sandbox-status.ts";
+
+const { v1 } = runtime;
+
+test("verbose adds JSON, int64 values as strings", async () => {
+  const node = testNode();
+  node.pods.set("abc", podStatus("abc"));
+  const plain = await podSandboxStatus(node)(request(v1.PodSandboxStatusRequest, { podSandboxId: "abc" }), testCall());
+  assert.ok(!Buffer.isBuffer(plain) && plain.status?.id === "abc" && plain.info === undefined);
+  const verbose = await podSandboxStatus(node)(request(v1.PodSandboxStatusRequest, { podSandboxId: "abc", verbose: true }), testCall());
+  assert.deepEqual(!Buffer.isBuffer(verbose) && verbose.info, { info: '{"pid":7,"since":"5"}' });
+});
+
+test("an unknown pod is not found", async () => {
+  const run = async () => podSandboxStatus(testNode())(request(v1.PodSandboxStatusRequest, { podSandboxId: "x" }), testCall());
+  await assert.rejects(run, { kind: "not-found" });
+});
