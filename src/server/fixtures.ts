@@ -153,7 +153,7 @@ export function testNode(): TestNode {
       stop: (id) => note("stop-pod", id),
       remove: (id) => note("remove-pod", id),
       status: (id) => pods.get(id) ?? missing("pod", id),
-      findStatus: (id) => pods.get(id),
+      find: (id) => pods.get(id),
       verbose: () => ({ pid: 7, since: 5n }),
       list: (filter = {}) => [...pods.values()].filter((pod) => filter.state === undefined || pod.state === filter.state),
       updateResources: (id, { resources, overhead }) => note("update-pod", id, resources, overhead),

@@ -62,12 +62,11 @@ export interface Sandboxes {
   stop(id: string, o: { signal: AbortSignal }): Promise<void>;
   remove(id: string, o: { signal: AbortSignal }): Promise<void>;
   status(id: string): SandboxStatus;
-  /** Like `status`, and undefined for a pod that is not there. */
-  findStatus(id: string): SandboxStatus | undefined;
+  find(id: string): { readonly id: string } | undefined;
   /** What `crictl inspectp` shows besides. */
   verbose(id: string): Record<string, unknown>;
   list(filter?: SandboxFilter): SandboxView[];
-  updateResources(id: string, o: { resources?: LinuxResources; overhead?: LinuxResources; signal: AbortSignal }): Promise<void>;
+  updateResources(id: string, change: { resources?: LinuxResources; overhead?: LinuxResources }, o: { signal: AbortSignal }): Promise<void>;
 }
 
 /** Credentials of a pull, as the kubelet sends them; "" is "not sent". */

@@ -18,12 +18,12 @@ export function fromEvent(
   event: LifecycleEvent,
   { containers, sandboxes }: Pick<Services, "containers" | "sandboxes">,
 ): runtime.v1.ContainerEventResponse.$Properties {
-  const pod = sandboxes.findStatus(event.sandboxId);
+  const pod = sandboxes.find(event.sandboxId);
   return {
     containerId: event.containerId,
     containerEventType: types[event.type],
     createdAt: event.at,
-    ...(pod && { podSandboxStatus: fromSandboxStatus(pod) }),
+    ...(pod && { podSandboxStatus: fromSandboxStatus(sandboxes.status(pod.id)) }),
     containersStatuses: containers.list({ sandboxId: event.sandboxId }).map(fromContainerStatus),
   };
 }
