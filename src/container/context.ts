@@ -4,7 +4,16 @@ import type { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { SpecHost } from "../oci/host.ts";
 import type { SecurityProfile } from "../records/pod-config.ts";
-import type { ContainerCgroups, ContainerImages, ContainerLogger, ContainerPaths, ContainerTable, PodContext, Pods, ShimCleaner } from "./deps.ts";
+import type {
+  ContainerCgroups,
+  ContainerImages,
+  ContainerLogger,
+  ContainerPaths,
+  ContainerTable,
+  PodContext,
+  Pods,
+  ShimCleaner,
+} from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
 import type { LifecycleEvents } from "./events.ts";
 
@@ -48,7 +57,8 @@ export function findEntry(context: Pick<ContainerContext, "entries">, id: string
   const exact = context.entries.get(id);
   if (exact !== undefined || id === "") return exact;
   const matches = [...context.entries.values()].filter((entry) => entry.id.startsWith(id));
-  if (matches.length > 1) throw new CridError("invalid-argument", `container id prefix "${id}" is ambiguous: ${matches.length} containers match`);
+  if (matches.length > 1)
+    throw new CridError("invalid-argument", `container id prefix "${id}" is ambiguous: ${matches.length} containers match`);
   return matches[0];
 }
 

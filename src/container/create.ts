@@ -127,7 +127,10 @@ function stopSignalOf(context: ContainerContext, config: ContainerConfig, image:
   try {
     return signalNumber(image.config.stopSignal || "SIGTERM");
   } catch (error) {
-    context.log.warn({ image: image.id, signal: image.config.stopSignal, err: error }, "the image's stop signal is unknown; SIGTERM is used");
+    context.log.warn(
+      { image: image.id, signal: image.config.stopSignal, err: error },
+      "the image's stop signal is unknown; SIGTERM is used",
+    );
     return signalNumber("SIGTERM");
   }
 }
@@ -189,7 +192,10 @@ async function buildSpec(
     apparmorLoaded,
   });
   if (lossyEnv.length > 0) {
-    context.log.warn({ container: id, env: lossyEnv }, "environment values that are not UTF-8 reach the process changed: the OCI spec is JSON");
+    context.log.warn(
+      { container: id, env: lossyEnv },
+      "environment values that are not UTF-8 reach the process changed: the OCI spec is JSON",
+    );
   }
   return { spec, extraBinds: extra.length };
 }

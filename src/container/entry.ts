@@ -15,6 +15,8 @@ export class ContainerEntry {
   stopSignalSent = false;
   /** The kernel said that it killed a process of it for lack of memory. */
   oomSeen = false;
+  /** Set while the exit is being recorded: it is told by the Wait, and again by an event. */
+  ending: Promise<void> | undefined;
   /** The task's removal from the shim, which follows the exit. Never rejects. */
   taskRemoval: Promise<void> = Promise.resolve();
   /** Of the spec in the bundle: what an exec is made from. Read when first needed. */

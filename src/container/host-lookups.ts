@@ -23,9 +23,13 @@ export async function hostBind(mount: MountConfig, options: { signal: AbortSigna
     source = await raceAbort(realpath(mount.hostPath), options.signal);
   } catch (error) {
     if (!isErrno(error, "ENOENT") && !isErrno(error, "ENOTDIR")) throw CridError.from(error, what);
-    throw new CridError("not-found", `${what}: host path "${mount.hostPath}" does not exist; create it, or use hostPath type DirectoryOrCreate`, {
-      cause: error,
-    });
+    throw new CridError(
+      "not-found",
+      `${what}: host path "${mount.hostPath}" does not exist; create it, or use hostPath type DirectoryOrCreate`,
+      {
+        cause: error,
+      },
+    );
   }
   const bind = {
     containerPath: mount.containerPath,
@@ -57,12 +61,15 @@ export function mountOf(path: string, mounts: readonly MountEntry[]): MountEntry
 export async function requestedDevices(devices: ContainerConfig["devices"]): Promise<RequestedDevice[]> {
   return Promise.all(
     devices.map(async ({ hostPath, containerPath, permissions }) => {
-      if (!/^[rwm]*$/.test(permissions)) throw new CridError("invalid-argument", `device ${hostPath}: permissions "${permissions}" are not of r, w, m`);
+      if (!/^[rwm]*$/.test(permissions))
+        throw new CridError("invalid-argument", `device ${hostPath}: permissions "${permissions}" are not of r, w, m`);
       let path: string;
       try {
         path = await realpath(hostPath);
       } catch (error) {
-        throw new CridError(isErrno(error, "ENOENT") ? "not-found" : "unknown", `device ${hostPath}: error stating device path`, { cause: error });
+        throw new CridError(isErrno(error, "ENOENT") ? "not-found" : "unknown", `device ${hostPath}: error stating device path`, {
+          cause: error,
+        });
       }
       const nodes = await deviceNodes(path);
       if (nodes.length === 0) throw new CridError("invalid-argument", `device ${hostPath}: not a device node, nor a directory with any`);
@@ -102,7 +109,10 @@ async function walk(directory: string): Promise<DeviceNode[]> {
   return found;
 }
 
-function toNode(path: string, stats: { isCharacterDevice(): boolean; isBlockDevice(): boolean; rdev: number; mode: number; uid: number; gid: number }): DeviceNode | undefined {
+function toNode(
+  path: string,
+  stats: { isCharacterDevice(): boolean; isBlockDevice(): boolean; rdev: number; mode: number; uid: number; gid: number },
+): DeviceNode | undefined {
   if (!stats.isCharacterDevice() && !stats.isBlockDevice()) return undefined;
   // As glibc's gnu_dev_major and gnu_dev_minor split a 64-bit dev_t; the high halves do not occur for device files.
   const rdev = BigInt(stats.rdev);

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
-import { capabilities, clampOomScoreAdj } from "../linux/process.ts";
 import { readMountinfo } from "../linux/mountinfo.ts";
+import { capabilities, clampOomScoreAdj } from "../linux/process.ts";
 import type { SpecHost } from "../oci/host.ts";
 
 /**
@@ -33,7 +33,9 @@ export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveRe
 
 /** Whether an AppArmor profile of this name is loaded: lines of `name (mode)`. */
 export function apparmorLoaded(profile: string): boolean {
-  return textOf("/sys/kernel/security/apparmor/profiles").split("\n").some((line) => line.startsWith(`${profile} (`));
+  return textOf("/sys/kernel/security/apparmor/profiles")
+    .split("\n")
+    .some((line) => line.startsWith(`${profile} (`));
 }
 
 /** Our own place in the v2 hierarchy: the root of it has no memory.swap.max. */

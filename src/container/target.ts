@@ -15,7 +15,10 @@ export function targetPid(context: Pick<ContainerContext, "entries">, sandboxId:
   }
   const pid = target.record.status.process?.pid;
   if (target.state !== "running" || pid === undefined) {
-    throw new CridError("failed-precondition", `invalid target container: container "${targetId}" is not running - in state ${stateName(target.state)}`);
+    throw new CridError(
+      "failed-precondition",
+      `invalid target container: container "${targetId}" is not running - in state ${stateName(target.state)}`,
+    );
   }
   return pid;
 }

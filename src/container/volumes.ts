@@ -127,7 +127,8 @@ async function copyTree(root: string, path: string, target: string, signal: Abor
       env: { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C" },
       signal,
     });
-    if (status !== 0) throw new CridError("unknown", `copy the image's ${path} to its volume: cp ended with ${status}: ${stderr.toString().trim()}`);
+    if (status !== 0)
+      throw new CridError("unknown", `copy the image's ${path} to its volume: cp ended with ${status}: ${stderr.toString().trim()}`);
   } finally {
     closeFd(fd);
   }
@@ -137,7 +138,8 @@ async function copyTree(root: string, path: string, target: string, signal: Abor
 async function withRootfs(mounts: readonly RootfsMount[], target: string, use: (root: string) => Promise<void>): Promise<void> {
   const [rootfs] = mounts;
   if (mounts.length === 1 && rootfs?.type === "bind") return use(rootfs.source);
-  if (mounts.length !== 1 || rootfs?.type !== "overlay") throw new CridError("unimplemented", "volumes of an image on a root file system that is no overlay");
+  if (mounts.length !== 1 || rootfs?.type !== "overlay")
+    throw new CridError("unimplemented", "volumes of an image on a root file system that is no overlay");
   const option = (name: string): string[] =>
     rootfs.options.filter((text) => text.startsWith(`${name}=`)).flatMap((text) => text.slice(name.length + 1).split(":"));
   // Without the upper directory: nothing has been written yet, and a read-only overlay may be mounted a second time.
@@ -158,5 +160,11 @@ function mountReadonlyOverlay(lowers: readonly string[], target: string): void {
   const data = `lowerdir=${lowers.join(":")}`;
   // mount(2) takes one page of options; the newer call takes any number, but only kernels from 6.7 take the layers one by one.
   if (data.length < 4000) mount("overlay", target, "overlay", MS_RDONLY, data);
-  else mountFs({ type: "overlay", source: "overlay", target, options: [["ro", true], ...lowers.map((lower) => ["lowerdir+", lower] as const)] });
+  else
+    mountFs({
+      type: "overlay",
+      source: "overlay",
+      target,
+      options: [["ro", true], ...lowers.map((lower) => ["lowerdir+", lower] as const)],
+    });
 }

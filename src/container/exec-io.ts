@@ -1,0 +1,142 @@
+import { constants, rmSync } from "node:fs";
+import { Socket } from "node:net";
+import { join } from "node:path";
+import { finished, type Readable, Writable } from "node:stream";
+import { promisify } from "node:util";
+import { closeFd, mkfifo, openFd } from "../linux/files.ts";
+
+const untilFinished = promisify(finished);
+const OPEN_RDWR = constants.O_RDWR | constants.O_NONBLOCK;
+
+/**
+ * The fifo of a process' stdout or stderr, read without a thread that blocks. It is open for writing too until `started`: else the reader would see the
+ * end before the shim has opened its side. After that the end comes exactly when the last writer is gone.
+ */
+export class OutputFifo implements Disposable {
+  readonly path: string;
+  readonly socket: Socket;
+  #keep: number | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+    mkfifo(path);
+    this.#keep = openFd(path, OPEN_RDWR);
+    this.socket = new Socket({ fd: openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+  }
+
+  /** The shim has opened its side. */
+  started(): void {
+    if (this.#keep !== undefined) closeFd(this.#keep);
+    this.#keep = undefined;
+  }
+
+  /**
+   * Moves everything into `sink` at the sink's pace and ends it; resolves at the end of the output. A sink that breaks, or none, costs its output only:
+   * the process must not block on a reader that went away.
+   */
+  async pump(sink: Writable | undefined): Promise<void> {
+    const { socket } = this;
+    let target = sink;
+    const drop = (): void => {
+      target = undefined;
+      socket.resume();
+    };
+    const resume = (): void => void socket.resume();
+    sink?.on("error", drop).on("close", drop).on("drain", resume);
+    socket.on("data", (chunk: Buffer) => {
+      if (target !== undefined && !target.write(chunk)) socket.pause();
+    });
+    try {
+      await untilFinished(socket, { writable: false });
+    } catch {
+      // Closed by us before its end: the drain limit, or an abort.
+    } finally {
+      sink?.off("drain", resume).off("close", drop);
+      if (target?.writable === true) target.end();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.started();
+    this.socket.destroy();
+    rmSync(this.path, { force: true });
+  }
+}
+
+/** The fifo of a process' stdin. Open for reading too, so that opening never waits and writing before the shim reads is no error. */
+export class InputFifo implements Disposable {
+  readonly path: string;
+  readonly #socket: Socket;
+
+  /** @param make false for a container's own fifo, which outlives this */
+  constructor(path: string, make: boolean) {
+    this.path = path;
+    if (make) mkfifo(path);
+    this.#socket = new Socket({ fd: openFd(path, OPEN_RDWR), readable: false, writable: true });
+    // Nobody reads on: what is lost then is only input.
+    this.#socket.on("error", () => {});
+  }
+
+  /** Moves `source` in at the pace of the reader; resolves when all of it is in the fifo, or either side broke. */
+  async pump(source: Readable): Promise<void> {
+    source.pipe(this.#socket);
+    await untilFinished(this.#socket, { readable: false }).catch(() => {});
+    source.unpipe(this.#socket);
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}
+
+/** The fifos of one exec. Disposed: closed and removed. */
+export class ExecIo implements Disposable {
+  readonly stdin: InputFifo | undefined;
+  readonly stdout: OutputFifo;
+  readonly stderr: OutputFifo | undefined;
+
+  constructor(directory: string, execId: string, options: { stdin: boolean; tty: boolean }) {
+    const path = (name: string): string => join(directory, `${execId}-${name}`);
+    this.stdout = new OutputFifo(path("stdout"));
+    this.stderr = options.tty ? undefined : new OutputFifo(path("stderr"));
+    this.stdin = options.stdin ? new InputFifo(path("stdin"), true) : undefined;
+  }
+
+  /** The shim has opened its sides. */
+  started(): void {
+    this.stdout.started();
+    this.stderr?.started();
+  }
+
+  [Symbol.dispose](): void {
+    this.stdout[Symbol.dispose]();
+    this.stderr?.[Symbol.dispose]();
+    if (this.stdin === undefined) return;
+    this.stdin[Symbol.dispose]();
+    rmSync(this.stdin.path, { force: true });
+  }
+}
+
+/** Collects up to `limit` bytes; the rest is taken and dropped, so that the writer goes on. */
+export class CappedBuffer extends Writable {
+  readonly #chunks: Buffer[] = [];
+  #left: number;
+
+  constructor(limit: number) {
+    super();
+    this.#left = limit;
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    if (this.#left > 0) {
+      const part = chunk.length > this.#left ? chunk.subarray(0, this.#left) : chunk;
+      this.#chunks.push(part);
+      this.#left -= part.length;
+    }
+    done();
+  }
+
+  content(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+}

@@ -1,0 +1,187 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { CridError, isKind, messageOf } from "../base/errors.ts";
+import { newId } from "../base/ids.ts";
+import { raceAbort } from "../base/keyed-mutex.ts";
+import { Rollback } from "../base/rollback.ts";
+import { linkSignals } from "../base/signals.ts";
+import { execProcess } from "../oci/exec-process.ts";
+import type { OciProcess, OciSpec } from "../oci/spec.ts";
+import { bundlePath, type ContainerContext, ioPath } from "./context.ts";
+import type { ContainerShim } from "./deps.ts";
+import type { ContainerEntry } from "./entry.ts";
+import { ExecIo } from "./exec-io.ts";
+import { stateName } from "./status.ts";
+import type { StreamIo, TerminalSize } from "./stream-io.ts";
+
+const SIGKILL = 9;
+/** How long a killed exec may take to be gone, and its output to end after it was removed from the shim. */
+const KILLED_TIMEOUT_MS = 10_000;
+const RELEASE_TIMEOUT_MS = 1_000;
+
+export interface ExecRequest extends StreamIo {
+  cmd: readonly string[];
+  tty: boolean;
+  /** 0 = none. */
+  timeoutMs: number;
+}
+
+/**
+ * Runs a command in a container to its end and moves its streams. The end is that of the command itself: a child that it left behind with its
+ * output is waited for `drainExecTimeoutMs`, then let go of.
+ *
+ * When `signal` aborts or the time is over, the command is killed (not its children).
+ *
+ * @throws failed-precondition (not running), invalid-argument (empty command), deadline-exceeded (time over), the signal's reason; the runtime's own
+ * words when the command cannot be started
+ */
+export async function runExec(
+  context: ContainerContext,
+  entry: ContainerEntry,
+  request: ExecRequest,
+  options: { signal: AbortSignal },
+): Promise<{ exitCode: number }> {
+  const { signal } = options;
+  const { id } = entry;
+  try {
+    expectRunning(entry);
+    const process = execProcess(await processOf(context, entry), request);
+    const shim = await context.pods.get(entry.record.sandboxId).shim({ signal });
+    const execId = newId();
+    const tty = request.tty;
+    using io = new ExecIo(ioPath(context, id), execId, { stdin: request.stdin !== undefined, tty });
+    const output = Promise.all([io.stdout.pump(request.stdout), io.stderr?.pump(request.stderr)]);
+    // Removed from the shim in any case; that also ends the output that a child still holds.
+    await using cleanup = new Rollback({ log: context.log.child({ container: id, exec: execId }), timeoutMs: KILLED_TIMEOUT_MS });
+    const remove = async (undo: { signal: AbortSignal }): Promise<void> => ignoreNotFound(shim.delete(id, { execId, ...undo }));
+
+    cleanup.push("exec process", remove);
+    await shim.exec(
+      id,
+      { execId, terminal: tty, stdin: io.stdin?.path ?? "", stdout: io.stdout.path, stderr: io.stderr?.path ?? "", process },
+      { signal },
+    );
+    const exit = shim.wait(id, { execId, signal: context.shutdown });
+    exit.catch(() => {});
+    try {
+      await shim.start(id, { execId, signal });
+    } catch (error) {
+      throw startFailure(error, execId);
+    }
+    io.started();
+    const ended = new AbortController();
+    void feed(shim, id, execId, io, request, ended.signal);
+    try {
+      const { exitStatus } = await exitOrKill(shim, entry, execId, exit, request.timeoutMs, signal);
+      await drain(context, entry, output, () => remove({ signal: AbortSignal.timeout(KILLED_TIMEOUT_MS) }));
+      return { exitCode: exitStatus };
+    } finally {
+      ended.abort();
+    }
+  } catch (error) {
+    throw CridError.from(error, "failed to exec in container");
+  }
+}
+
+/** @throws failed-precondition in the words that kubectl users know */
+export function expectRunning(entry: ContainerEntry): void {
+  if (entry.state !== "running") throw new CridError("failed-precondition", `container is in ${stateName(entry.state)} state`);
+}
+
+/** Stdin and the terminal's size, until the process has ended. */
+async function feed(shim: ContainerShim, id: string, execId: string, io: ExecIo, request: ExecRequest, signal: AbortSignal): Promise<void> {
+  const stdin = async (): Promise<void> => {
+    if (io.stdin === undefined || request.stdin === undefined) return;
+    await io.stdin.pump(request.stdin);
+    io.stdin[Symbol.dispose]();
+    // The shim holds the fifo open for writing as well; it lets go of that now, and the process reads the end.
+    if (!signal.aborted) await shim.closeIO(id, { execId }, { signal });
+  };
+  await Promise.allSettled([stdin(), resizeLoop(shim, id, { execId }, request.resize, signal)]);
+}
+
+/** Passes the client's terminal sizes on. The last ones may come when the process is gone. */
+export async function resizeLoop(
+  shim: ContainerShim,
+  id: string,
+  exec: { execId?: string },
+  sizes: AsyncIterable<TerminalSize> | undefined,
+  signal: AbortSignal,
+): Promise<void> {
+  if (sizes === undefined) return;
+  for await (const { width, height } of sizes) {
+    if (signal.aborted) return;
+    await shim.resizePty(id, { ...exec, width, height }, { signal }).catch(() => {});
+  }
+}
+
+async function exitOrKill(
+  shim: ContainerShim,
+  entry: ContainerEntry,
+  execId: string,
+  exit: Promise<{ exitStatus: number }>,
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<{ exitStatus: number }> {
+  using limits = linkSignals({ signals: [signal], ...(timeoutMs > 0 && { timeoutMs }), step: "exec" });
+  try {
+    return await raceAbort(exit, limits.signal);
+  } catch (error) {
+    if (!limits.signal.aborted) throw error;
+    const killing = AbortSignal.timeout(KILLED_TIMEOUT_MS);
+    await ignoreNotFound(shim.kill(entry.id, { signal: SIGKILL, all: false, execId }, { signal: killing }));
+    await raceAbort(exit, killing).catch(() => {});
+    if (signal.aborted) throw signal.reason;
+    throw new CridError("deadline-exceeded", `timeout ${timeoutMs / 1000}s exceeded: context deadline exceeded`);
+  }
+}
+
+/** Waits for the output's end, within the limit for what a background child holds. */
+async function drain(
+  context: ContainerContext,
+  entry: ContainerEntry,
+  output: Promise<unknown>,
+  release: () => Promise<void>,
+): Promise<void> {
+  const limitMs = context.settings.drainExecTimeoutMs;
+  if (await settlesWithin(output, limitMs)) return;
+  context.log.warn({ container: entry.id, limitMs }, "the exec's output is still held by a process it left behind; letting go");
+  await release();
+  await settlesWithin(output, RELEASE_TIMEOUT_MS);
+}
+
+async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  const over = new AbortController();
+  const timeout = sleep(ms, false, { signal: over.signal });
+  timeout.catch(() => {});
+  try {
+    return await Promise.race([promise.then(() => true), timeout]);
+  } finally {
+    over.abort();
+  }
+}
+
+/** The container's own process, from its bundle. */
+async function processOf(context: ContainerContext, entry: ContainerEntry): Promise<OciProcess> {
+  if (entry.process === undefined) {
+    const spec = JSON.parse(await readFile(join(bundlePath(context, entry.id), "config.json"), "utf8")) as OciSpec;
+    entry.process = spec.process;
+  }
+  return entry.process;
+}
+
+/** What kubectl shows for a missing binary: `... OCI runtime exec failed: exec failed: ...: executable file not found in $PATH`. */
+function startFailure(error: unknown, execId: string): CridError {
+  const said = error instanceof Error && error.cause instanceof Error ? error.cause.message : messageOf(error);
+  const kind = CridError.from(error).kind;
+  return new CridError(kind, `failed to start exec "${execId}": ${said.replace(/(: unknown)+$/, "")}`, { cause: error });
+}
+
+async function ignoreNotFound(promise: Promise<unknown>): Promise<void> {
+  try {
+    await promise;
+  } catch (error) {
+    if (!isKind(error, "not-found")) throw error;
+  }
+}
