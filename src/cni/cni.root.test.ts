@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { messageOf } from "../base/errors.ts";
 import { silentLogger } from "../base/log.ts";
 import { detachAll } from "../linux/mount.ts";
-import { makeNetns } from "../linux/namespaces.ts";
+import { enterNetnsSync, makeNetns } from "../linux/namespaces.ts";
 import { spawnProcess } from "../linux/spawn.ts";
 import type { CniAttachment } from "../records/cni-attachment.ts";
 import { Cni, type CniPod } from "./cni.ts";
@@ -23,6 +23,7 @@ let bridge = "";
 let subnet = "";
 let cni: Cni;
 let counter = 0;
+const planned: [CniAttachment, CniPod][] = [];
 
 beforeEach(() => {
   base = mkdtempSync(join(tmpdir(), "crid-cni-root-"));
@@ -31,7 +32,10 @@ beforeEach(() => {
   subnet = `10.${randomInt(100, 250)}.${randomInt(256)}`;
   cni = new Cni({ binDirs: [binDir], confDir: join(base, "net.d"), log: silentLogger() });
 });
-afterEach(async () => {
+afterEach(async (t) => {
+  // Rules and addresses of a test that failed half way. The others took theirs away themselves, which they assert.
+  if (!("passed" in t && t.passed)) for (const [attachment, pod] of planned) await cni.del(attachment, pod, options).catch(() => undefined);
+  planned.length = 0;
   await cni.close();
   await run("ip", "link", "del", bridge).catch(() => undefined);
   for (const name of readdirSync(base)) if (name.startsWith("ns-")) detachAll(join(base, name));
@@ -70,6 +74,7 @@ function newPod(more: Partial<CniPod> = {}): CniPod {
 const planOne = (pod: CniPod): CniAttachment => {
   const [attachment] = cni.plan(pod);
   assert.ok(attachment !== undefined);
+  planned.push([attachment, pod]);
   return attachment;
 };
 const leases = (): string[] => {
@@ -87,15 +92,12 @@ for (const cniVersion of ["0.3.1", "0.4.0", "1.0.0", "1.1.0"]) {
     const began = performance.now();
     const { attachment, ips, result } = await cni.add(planOne(pod), pod, options);
     const added = performance.now();
-    assert.match(ips.join(), new RegExp(`^${subnet}\\.\\d+$`.replaceAll(".", "\\.").replace("\\\\.\\d", "\\.\\d")));
+    assert.ok(ips.length === 1 && ips[0]?.startsWith(`${subnet}.`), ips.join());
     assert.deepEqual(leases(), ips);
     assert.ok(result.interfaces.some((one) => one.name === "eth0" && one.sandbox === pod.netnsPath));
-    assert.match(
-      await run("ip", "-n", pod.netnsPath, "-4", "addr", "show", "eth0").catch(() =>
-        run("nsenter", `--net=${pod.netnsPath}`, "ip", "addr"),
-      ),
-      new RegExp(ips[0] ?? "?"),
-    );
+    const inside = enterNetnsSync(pod.netnsPath, () => networkInterfaces());
+    assert.ok(inside.eth0?.some((one) => one.cidr === `${ips[0]}/24`));
+    assert.ok(inside.lo?.some((one) => one.address === "127.0.0.1"));
     assert.ok((await iptables()).includes(`--dport ${hostPort}`));
     await cni.check(attachment, pod, options);
     const deleting = performance.now();
@@ -168,14 +170,14 @@ test("an ADD that is aborted leaves nothing after its DEL", { skip }, async () =
   }
 });
 
-test("GC frees what no valid attachment holds (1.1.0)", { skip }, async () => {
-  await begin({ cniVersion: "1.1.0" });
-  const [kept, lost] = [newPod(), newPod()];
-  const one = await cni.add(planOne(kept), kept, options);
-  await cni.add(planOne(lost), lost, options);
-  assert.equal(leases().length, 2);
-  await cni.gc([{ containerId: kept.id, ifName: "eth0" }], options);
-  assert.deepEqual(leases(), one.ips);
-  await cni.del(one.attachment, kept, options);
+// The plugins of release 1.9.1 take GC and do nothing yet ("FIXME GC" in their main.go): it must not be an error.
+test("GC and STATUS pass the real plugins (1.1.0)", { skip }, async () => {
+  await begin({ cniVersion: "1.1.0", extra: [{ type: "portmap", capabilities: { portMappings: true } }] });
+  assert.equal(cni.status().ready, true, cni.status().message);
+  const pod = newPod();
+  const { attachment } = await cni.add(planOne(pod), pod, options);
+  await cni.gc([{ containerId: pod.id, ifName: "eth0" }], options);
+  await cni.check(attachment, pod, options);
+  await cni.del(attachment, pod, options);
   assert.deepEqual(leases(), []);
 });

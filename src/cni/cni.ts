@@ -1,27 +1,16 @@
-import { existsSync } from "node:fs";
 import { CridError, messageOf } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import type { Logger } from "../base/log.ts";
-import { linkSignals } from "../base/signals.ts";
-import { FS_MAGIC, statfs } from "../linux/files.ts";
 import type { CniAttachment } from "../records/cni-attachment.ts";
-import { atLeast, formatNetworkConf, type NetworkConf, type PluginConf, parseNetworkConf, validName } from "./conf.ts";
+import { type CniOperation, isNetns, PluginChain, previousResult, storedNetwork } from "./chain.ts";
+import { atLeast, formatNetworkConf, type NetworkConf, type PluginConf, validName } from "./conf.ts";
 import { ConfDir } from "./conf-dir.ts";
-import { type CniCommand, callPlugin, findPlugin } from "./plugin.ts";
+import { findPlugin } from "./plugin.ts";
 import { type CniResult, parseResult, podIps, resultAs } from "./result.ts";
 import { type CniPod, parsePodCidrs, podArgs, podCapabilities } from "./runtime-args.ts";
 
-export type { CniResult } from "./result.ts";
+export type { CniOperation } from "./chain.ts";
 export type { CniPod } from "./runtime-args.ts";
-
-/** One run of one plugin, for the metrics. */
-export interface CniOperation {
-  command: CniCommand;
-  plugin: string;
-  network: string;
-  ms: number;
-  ok: boolean;
-}
 
 export interface CniOptions {
   /** Where plugins are, searched in order; also CNI_PATH. */
@@ -44,10 +33,6 @@ export interface CniStatus {
   networks: string[];
 }
 
-interface Call {
-  signal: AbortSignal;
-}
-
 const ifName = "eth0";
 const statusEveryMs = 10_000;
 
@@ -59,6 +44,7 @@ const statusEveryMs = 10_000;
 export class Cni {
   readonly #options: CniOptions;
   readonly #confDir: ConfDir;
+  readonly #chain: PluginChain;
   #podCidrs: string[] = [];
   #unready: string | undefined;
   #probing: Promise<void> = Promise.resolve();
@@ -67,6 +53,7 @@ export class Cni {
 
   constructor(options: CniOptions) {
     this.#options = options;
+    this.#chain = new PluginChain({ ...options, timeoutMs: options.timeoutMs ?? 120_000 });
     this.#confDir = new ConfDir({
       dir: options.confDir,
       log: options.log,
@@ -153,12 +140,12 @@ export class Cni {
   async add(
     attachment: CniAttachment,
     pod: CniPod,
-    options: Call,
+    options: { signal: AbortSignal },
   ): Promise<{ attachment: CniAttachment; ips: string[]; result: CniResult }> {
     const what = `network ${attachment.networkName} for pod ${pod.namespace}/${pod.name} (sandbox ${shortId(pod.id)})`;
     const network = storedNetwork(attachment, what);
     let last: ReturnType<typeof parseResult> | undefined;
-    await this.#each("ADD", network.plugins, attachment, { ...pod, what }, options, async (plugin, run) => {
+    await this.#chain.run("ADD", network.plugins, attachment, { ...pod, what }, options, async (plugin, run) => {
       const { stdout } = await run(last === undefined ? {} : { prevResult: resultAs(last.raw, network.cniVersion) });
       try {
         last = parseResult(stdout, network.cniVersion);
@@ -178,22 +165,22 @@ export class Cni {
    * ran. Works without the pod's namespace; the plugins then free what they hold elsewhere, such as the address. Stops at the
    * first plugin that fails, as freeing an address before the rules that use it would hand them to the next pod.
    */
-  async del(attachment: CniAttachment, pod: { id: string; netnsPath: string }, options: Call): Promise<void> {
+  async del(attachment: CniAttachment, pod: { id: string; netnsPath: string }, options: { signal: AbortSignal }): Promise<void> {
     const what = `network ${attachment.networkName} for sandbox ${shortId(pod.id)}`;
     const network = storedNetwork(attachment, what);
     const netnsPath = isNetns(pod.netnsPath) ? pod.netnsPath : "";
     const previous = atLeast(network.cniVersion, "0.4.0") ? previousResult(attachment) : {};
-    await this.#each("DEL", network.plugins.toReversed(), attachment, { id: pod.id, netnsPath, what }, options, async (_, run) => {
+    await this.#chain.run("DEL", network.plugins.toReversed(), attachment, { id: pod.id, netnsPath, what }, options, async (_, run) => {
       await run(previous);
     });
   }
 
   /** CHECK: whether the pod's network is still as the ADD left it. Does nothing before 0.4.0 or with disableCheck. */
-  async check(attachment: CniAttachment, pod: { id: string; netnsPath: string }, options: Call): Promise<void> {
+  async check(attachment: CniAttachment, pod: { id: string; netnsPath: string }, options: { signal: AbortSignal }): Promise<void> {
     const what = `network ${attachment.networkName} for sandbox ${shortId(pod.id)}`;
     const network = storedNetwork(attachment, what);
     if (network.disableCheck || !atLeast(network.cniVersion, "0.4.0")) return;
-    await this.#each("CHECK", network.plugins, attachment, { ...pod, what }, options, async (_, run) => {
+    await this.#chain.run("CHECK", network.plugins, attachment, { ...pod, what }, options, async (_, run) => {
       await run(previousResult(attachment));
     });
   }
@@ -203,7 +190,7 @@ export class Cni {
    * those of another runtime on this machine that uses the same network. Does nothing before 1.1.0 or with disableGC. Every
    * plugin gets its turn; the errors are put together.
    */
-  async gc(valid: readonly { containerId: string; ifName: string }[], options: Call): Promise<void> {
+  async gc(valid: readonly { containerId: string; ifName: string }[], options: { signal: AbortSignal }): Promise<void> {
     const { network } = this.#confDir.state;
     if (network === undefined || network.disableGc || !atLeast(network.cniVersion, "1.1.0")) return;
     const attachments = valid.map((one) => ({ containerID: one.containerId, ifname: one.ifName }));
@@ -257,83 +244,11 @@ export class Cni {
     network: NetworkConf,
     plugins: PluginConf[],
     extra: Record<string, unknown>,
-    options: Call,
+    options: { signal: AbortSignal },
   ): Promise<void> {
     const target = { networkName: network.name, cniVersion: network.cniVersion, ifName: "", args: [], capabilityArgs: {} };
-    await this.#each(command, plugins, target, { id: "", netnsPath: "", what: `network ${network.name}` }, options, async (_, run) => {
+    await this.#chain.run(command, plugins, target, { id: "", netnsPath: "", what: `network ${network.name}` }, options, async (_, run) => {
       await run(extra);
     });
-  }
-
-  /** Calls `step` for each plugin in turn, with a function that runs it; all under one time limit, errors named. */
-  async #each(
-    command: CniCommand,
-    plugins: readonly PluginConf[],
-    target: Omit<CniAttachment, "conflist" | "pending">,
-    pod: { id: string; netnsPath: string; what: string },
-    options: Call,
-    step: (plugin: PluginConf, run: (extra: Record<string, unknown>) => Promise<{ stdout: string }>) => Promise<void>,
-  ): Promise<void> {
-    const { binDirs, log, onOperation } = this.#options;
-    const timeoutMs = this.#options.timeoutMs ?? 120_000;
-    using limits = linkSignals({ signals: [options.signal], timeoutMs, step: command });
-    for (const plugin of plugins) {
-      const began = performance.now();
-      let ok = false;
-      try {
-        await step(plugin, async (extra) => {
-          const conf = {
-            ...plugin.raw,
-            name: target.networkName,
-            cniVersion: target.cniVersion,
-            ...runtimeConfig(plugin, target),
-            ...extra,
-          };
-          const call = {
-            command,
-            type: plugin.type,
-            conf,
-            containerId: pod.id,
-            netnsPath: pod.netnsPath,
-            ifName: target.ifName,
-            args: target.args,
-            binDirs,
-          };
-          const done = await callPlugin(call, { signal: limits.signal });
-          if (done.stderr !== "")
-            log.debug({ command, plugin: plugin.type, sandbox: pod.id, stderr: done.stderr }, "a CNI plugin wrote to stderr");
-          return done;
-        });
-        ok = true;
-      } catch (error) {
-        throw CridError.from(error, `CNI ${command} of ${pod.what}`);
-      } finally {
-        onOperation?.({ command, plugin: plugin.type, network: target.networkName, ms: performance.now() - began, ok });
-      }
-    }
-  }
-}
-
-/** Plugins fail on the path of a namespace that is gone, and also on the bare file that a reboot leaves where it was bound. */
-function isNetns(path: string): boolean {
-  return path !== "" && existsSync(path) && statfs(path).type === FS_MAGIC.nsfs;
-}
-
-/** The capability arguments that this plugin declares, under the key that it reads them from. */
-function runtimeConfig(plugin: PluginConf, target: Pick<CniAttachment, "capabilityArgs">): { runtimeConfig?: Record<string, unknown> } {
-  const own = Object.entries(target.capabilityArgs).filter(([name]) => plugin.capabilities.includes(name));
-  return own.length === 0 ? {} : { runtimeConfig: Object.fromEntries(own) };
-}
-
-function previousResult(attachment: CniAttachment): { prevResult?: Record<string, unknown> } {
-  if (attachment.result === undefined) return {};
-  return { prevResult: resultAs(parseResult(attachment.result, attachment.cniVersion).raw, attachment.cniVersion) };
-}
-
-function storedNetwork(attachment: CniAttachment, what: string): NetworkConf {
-  try {
-    return parseNetworkConf(attachment.conflist);
-  } catch (error) {
-    throw new CridError("data-loss", `the stored configuration of ${what} cannot be read: ${messageOf(error)}`, { cause: error });
   }
 }
