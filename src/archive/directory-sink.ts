@@ -1,4 +1,5 @@
 import {
+  chmodSync,
   closeSync,
   constants,
   fchmodSync,
@@ -10,14 +11,15 @@ import {
   symlinkSync,
   writeSync,
 } from "node:fs";
-import { isErrno } from "../base/errors.ts";
-import { makeDev, mkfifo, mknod, S_IFBLK, S_IFCHR } from "../linux/files.ts";
+import { assertNever, isErrno } from "../base/errors.ts";
+import { makeDev, mkfifo, mknod, S_IFBLK, S_IFCHR, syncfs } from "../linux/files.ts";
 import { lutimes } from "../linux/times.ts";
-import { chmod, setXattrs } from "./file-attributes.ts";
+import { setXattrs } from "./file-attributes.ts";
 import { cleanPath, splitPath, whiteoutOf } from "./layer-path.ts";
+import type { LayerSink, SinkResult } from "./layer-sink.ts";
 import { LayerTree } from "./layer-tree.ts";
 import { malformed } from "./tar-header.ts";
-import type { TarEntry, TarSink } from "./tar-reader.ts";
+import type { TarEntry } from "./tar-reader.ts";
 import type { LayerFixups } from "./unpack-job.ts";
 
 /**
@@ -27,7 +29,8 @@ import type { LayerFixups } from "./unpack-job.ts";
  * The directory is private until it is committed, so what a path means can only be changed by the archive itself; `LayerTree`
  * keeps every path inside, links included. All calls are synchronous: it runs on a worker thread.
  */
-export class DirectorySink implements TarSink {
+export class DirectorySink implements LayerSink {
+  readonly #root: string;
   readonly #tree: LayerTree;
   /** Directories get their times last, since every entry made in them changes these. */
   readonly #directories = new Map<string, TarEntry["mtime"]>();
@@ -37,6 +40,7 @@ export class DirectorySink implements TarSink {
   #inodes = 0;
 
   constructor(root: string) {
+    this.#root = root;
     this.#tree = new LayerTree(root);
   }
 
@@ -52,7 +56,7 @@ export class DirectorySink implements TarSink {
       case "remove":
         return this.#tree.whiteout(this.#tree.directory(parent), whiteout.base);
       case "none":
-        return path === "" ? this.#root(entry) : this.#make(entry, this.#tree.directory(parent), base);
+        return path === "" ? this.#describeRoot(entry) : this.#make(entry, this.#tree.directory(parent), base);
     }
   }
 
@@ -80,11 +84,12 @@ export class DirectorySink implements TarSink {
     lutimes(path, entry.mtime.seconds, entry.mtime.nanos);
   }
 
-  /** Sets the times of directories and says what depends on the layers below. */
-  finish(): { bytes: number; inodes: number; fixups: LayerFixups } {
+  /** Sets the times of directories; then everything is synced. */
+  finish(): SinkResult {
     for (const [path, { seconds, nanos }] of this.#directories) {
       if (this.#tree.isDirectory(path)) lutimes(this.#tree.absolute(path), seconds, nanos);
     }
+    syncDirectory(this.#root);
     return {
       bytes: this.#bytes,
       inodes: this.#inodes + this.#tree.made,
@@ -98,7 +103,7 @@ export class DirectorySink implements TarSink {
     this.#file = undefined;
   }
 
-  #root(entry: TarEntry): void {
+  #describeRoot(entry: TarEntry): void {
     if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
     this.#tree.claim("");
     this.#attributes("", entry);
@@ -106,15 +111,16 @@ export class DirectorySink implements TarSink {
 
   #make(entry: TarEntry, parent: string, base: string): void {
     const path = parent === "" ? base : `${parent}/${base}`;
-    if (entry.type === "directory") {
+    const { type } = entry;
+    if (type === "directory") {
       this.#tree.makeDirectory(path);
       return this.#attributes(path, entry);
     }
-    if (entry.type === "link") return this.#link(entry, path);
+    if (type === "link") return this.#link(entry, path);
     this.#tree.clear(path);
     this.#inodes++;
     const absolute = this.#tree.absolute(path);
-    switch (entry.type) {
+    switch (type) {
       case "file": {
         const fd = openSync(absolute, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
         this.#file = { fd, path: absolute, entry, end: 0 };
@@ -125,14 +131,16 @@ export class DirectorySink implements TarSink {
         break;
       case "char":
       case "block":
-        mknod(absolute, (entry.type === "char" ? S_IFCHR : S_IFBLK) | 0o600, makeDev(entry.devMajor, entry.devMinor));
+        mknod(absolute, (type === "char" ? S_IFCHR : S_IFBLK) | 0o600, makeDev(entry.devMajor, entry.devMinor));
         break;
       case "fifo":
         mkfifo(absolute, 0o600);
         break;
+      default:
+        assertNever(type, "tar entry");
     }
     lchownSync(absolute, entry.uid, entry.gid);
-    if (entry.type !== "symlink") chmod(absolute, entry.mode);
+    if (type !== "symlink") chmodSync(absolute, entry.mode);
     setXattrs(absolute, entry.xattrs);
     lutimes(absolute, entry.mtime.seconds, entry.mtime.nanos);
   }
@@ -157,8 +165,17 @@ export class DirectorySink implements TarSink {
   #attributes(path: string, entry: TarEntry): void {
     const absolute = this.#tree.absolute(path);
     lchownSync(absolute, entry.uid, entry.gid);
-    chmod(absolute, entry.mode);
+    chmodSync(absolute, entry.mode);
     setXattrs(absolute, entry.xattrs);
     this.#directories.set(path, entry.mtime);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, "r");
+  try {
+    syncfs(fd);
+  } finally {
+    closeSync(fd);
   }
 }

@@ -1,8 +1,9 @@
-/** Where a layer is unpacked to. */
+/**
+ * Where a layer is unpacked to, and in which form: a tree that overlayfs takes as a lower directory (`path` exists, is empty, and
+ * nobody else touches it), or one EROFS image with that tree (`path` does not exist).
+ */
 export interface UnpackTarget {
-  /** directory: a tree that overlayfs takes as a lower directory. */
-  kind: "directory";
-  /** An existing, empty directory that nobody else touches. */
+  kind: "directory" | "erofs";
   path: string;
 }
 
@@ -33,7 +34,7 @@ export interface UnpackResult {
   /** Bytes of file data, and number of files and directories, that were written. */
   bytes: number;
   inodes: number;
-  /** Milliseconds spent: reading and inflating and writing, then syncing. */
+  /** Milliseconds spent: reading, inflating and writing, then completing and syncing. */
   unpackMs: number;
   syncMs: number;
   fixups: LayerFixups;

@@ -7,29 +7,47 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { type Header, pack } from "tar-stream";
 import { isKind } from "../base/errors.ts";
+import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
 import { lgetxattr, llistxattr, lsetxattr } from "../linux/xattr.ts";
 import { LayerUnpacker } from "./layer-unpacker.ts";
-import { defaultUnpackLimits, type UnpackResult } from "./unpack-job.ts";
+import { defaultUnpackLimits, type UnpackResult, type UnpackTarget } from "./unpack-job.ts";
 
 const work = mkdtempSync(join(tmpdir(), "crid-unpack-"));
 const unpacker = new LayerUnpacker({ threads: 2 });
 after(async () => {
+  for (const path of mounted) detachAll(path);
   await unpacker[Symbol.asyncDispose]();
   rmSync(work, { recursive: true, force: true });
 });
 
 let count = 0;
+const mounted: string[] = [];
 
-async function unpack(archive: Buffer, diffId?: string, limits = defaultUnpackLimits): Promise<{ path: string; result: UnpackResult }> {
+type Kind = UnpackTarget["kind"];
+const kinds: Kind[] = ["directory", "erofs"];
+
+/** Unpacks into either form; answers a directory that shows the layer. */
+async function unpack(
+  kind: Kind,
+  archive: Buffer,
+  diffId?: string,
+  limits = defaultUnpackLimits,
+): Promise<{ path: string; result: UnpackResult }> {
   const file = join(work, `layer-${++count}`);
   const path = join(work, `out-${count}`);
   writeFileSync(file, archive);
+  const target = kind === "erofs" ? `${path}.erofs` : path;
   mkdirSync(path);
   const expectedDiffId = diffId ?? `sha256:${createHash("sha256").update(archive).digest("hex")}`;
   const result = await unpacker.unpack(
-    { file, target: { kind: "directory", path }, expectedDiffId, limits },
+    { file, target: { kind, path: target }, expectedDiffId, limits },
     { signal: AbortSignal.timeout(60_000) },
   );
+  if (kind === "erofs") {
+    execFileSync("fsck.erofs", [target]);
+    mount(target, path, "erofs", MS_RDONLY);
+    mounted.push(path);
+  }
   return { path, result };
 }
 
@@ -80,74 +98,28 @@ function sampleTree(): string {
   return tree;
 }
 
-for (const format of ["posix", "gnu", "ustar"]) {
-  for (const compress of ["", "gzip", "zstd"]) {
-    test(`a tree packed by GNU tar (${format}${compress === "" ? "" : `, ${compress}`}) comes out as GNU tar unpacks it`, async () => {
-      const tree = sampleTree();
-      const archive = join(work, `archive-${++count}.tar`);
-      const reference = join(work, `reference-${count}`);
-      mkdirSync(reference);
-      const xattrs = format === "posix" ? ["--xattrs", "--xattrs-include=*"] : [];
-      // ustar can't hold a 240-byte directory name or an id of 70000 with these digits beyond its fields; leave out what it refuses.
-      const leaveOut = format === "ustar" ? ["--exclude=nnn*", "--owner=0", "--group=0"] : [];
-      const sparse = format === "ustar" ? [] : ["--sparse"];
-      execFileSync("tar", ["-C", tree, ...sparse, `--format=${format}`, ...xattrs, ...leaveOut, "-cf", archive, "."]);
-      execFileSync("tar", ["-C", reference, "-p", "--numeric-owner", ...xattrs, "-xf", archive]);
-      const plain = readFileSync(archive);
-      const body = compress === "" ? plain : execFileSync(compress, ["-c", archive], { maxBuffer: 1 << 28 });
-      const { path, result } = await unpack(body, `sha256:${createHash("sha256").update(plain).digest("hex")}`);
-      assert.deepEqual(describe(path), describe(reference));
-      assert.deepEqual(result.fixups, { impliedDirectories: [], foreignLinks: [] });
-      assert.equal(result.tarBytes, plain.length);
-    });
-  }
-}
-
-test("whiteouts and opaque directories become what overlayfs reads", async () => {
-  const { path } = await unpack(
-    await tarOf(
-      { name: "a", type: "directory" },
-      { name: "a/.wh.gone" },
-      { name: "b", type: "directory" },
-      { name: "b/.wh..wh..opq" },
-      { name: "b/new", body: "x" },
-      { name: ".wh.c" },
-      { name: "c", type: "directory" },
-      { name: "d", type: "directory" },
-      { name: ".wh.d" },
-      { name: "e", body: "kept" },
-      { name: ".wh.e" },
-    ),
-  );
-  const gone = lstatSync(join(path, "a/gone"));
-  assert.ok(gone.isCharacterDevice() && gone.rdev === 0);
-  for (const name of ["b", "c", "d"]) assert.equal(lgetxattr(join(path, name), "trusted.overlay.opaque")?.toString(), "y", name);
-  assert.equal(readFileSync(join(path, "e"), "utf8"), "kept");
-});
-
-test("links in the layer are followed inside the layer only", async () => {
-  const outside = join(work, "outside");
-  mkdirSync(outside);
-  const { path } = await unpack(
-    await tarOf(
-      { name: "escape", type: "symlink", linkname: outside },
-      { name: "escape/file", body: "in" },
-      { name: "up", type: "symlink", linkname: "../../../../../.." },
-      { name: "up/other", body: "in" },
-    ),
-  );
-  assert.deepEqual(readdirSync(outside), []);
-  assert.equal(readFileSync(join(path, outside, "file"), "utf8"), "in");
-  assert.equal(readFileSync(join(path, "other"), "utf8"), "in");
-});
-
-test("what is only implied is told, so that the commit can take it from the layers below", async () => {
-  const { result } = await unpack(await tarOf({ name: "tmp/x", body: "1" }, { name: "usr/lib/y", type: "link", linkname: "usr/lib/z" }));
-  assert.deepEqual(result.fixups, {
-    impliedDirectories: ["", "tmp", "usr", "usr/lib"],
-    foreignLinks: [{ path: "usr/lib/y", target: "usr/lib/z" }],
+for (const [kind, format, compress] of kinds.flatMap((kind) =>
+  ["posix", "gnu", "ustar"].flatMap((format) => ["", "gzip", "zstd"].map((compress) => [kind, format, compress] as const)),
+)) {
+  test(`${kind}: a tree packed by GNU tar (${format}${compress === "" ? "" : `, ${compress}`}) comes out as GNU tar unpacks it`, async () => {
+    const tree = sampleTree();
+    const archive = join(work, `archive-${++count}.tar`);
+    const reference = join(work, `reference-${count}`);
+    mkdirSync(reference);
+    const xattrs = format === "posix" ? ["--xattrs", "--xattrs-include=*"] : [];
+    // ustar can't hold a 240-byte directory name or an id of 70000 with these digits beyond its fields; leave out what it refuses.
+    const leaveOut = format === "ustar" ? ["--exclude=nnn*", "--owner=0", "--group=0"] : [];
+    const sparse = format === "ustar" ? [] : ["--sparse"];
+    execFileSync("tar", ["-C", tree, ...sparse, `--format=${format}`, ...xattrs, ...leaveOut, "-cf", archive, "."]);
+    execFileSync("tar", ["-C", reference, "-p", "--numeric-owner", ...xattrs, "-xf", archive]);
+    const plain = readFileSync(archive);
+    const body = compress === "" ? plain : execFileSync(compress, ["-c", archive], { maxBuffer: 1 << 28 });
+    const { path, result } = await unpack(kind, body, `sha256:${createHash("sha256").update(plain).digest("hex")}`);
+    assert.deepEqual(describe(path), describe(reference));
+    assert.deepEqual(result.fixups, { impliedDirectories: [], foreignLinks: [] });
+    assert.equal(result.tarBytes, plain.length);
   });
-});
+}
 
 const refused: [string, Promise<Buffer> | Buffer, RegExp][] = [
   ["a name with ..", tarOf({ name: "a/../../b", body: "x" }), /points outside/],
@@ -161,20 +133,74 @@ const refused: [string, Promise<Buffer> | Buffer, RegExp][] = [
   ["a whiteout of the parent", tarOf({ name: "a/.wh..", body: "" }), /names no file/],
   ["no tar at all", Buffer.alloc(2048, 0x41), /malformed tar/],
 ];
-for (const [what, archive, message] of refused) {
-  test(`refused: ${what}`, async () => {
-    await assert.rejects(unpack(await archive), (error) => isKind(error, "invalid-argument") && message.test(error.message));
+
+for (const kind of kinds) {
+  test(`${kind}: whiteouts and opaque directories become what overlayfs reads`, async () => {
+    const { path } = await unpack(
+      kind,
+      await tarOf(
+        { name: "a", type: "directory" },
+        { name: "a/.wh.gone" },
+        { name: "b", type: "directory" },
+        { name: "b/.wh..wh..opq" },
+        { name: "b/new", body: "x" },
+        { name: ".wh.c" },
+        { name: "c", type: "directory" },
+        { name: "d", type: "directory" },
+        { name: ".wh.d" },
+        { name: "e", body: "kept" },
+        { name: ".wh.e" },
+      ),
+    );
+    const gone = lstatSync(join(path, "a/gone"));
+    assert.ok(gone.isCharacterDevice() && gone.rdev === 0);
+    for (const name of ["b", "c", "d"]) assert.equal(lgetxattr(join(path, name), "trusted.overlay.opaque")?.toString(), "y", name);
+    assert.equal(readFileSync(join(path, "e"), "utf8"), "kept");
+  });
+
+  test(`${kind}: links in the layer are followed inside the layer only`, async () => {
+    const outside = join(work, `outside-${kind}`);
+    mkdirSync(outside);
+    const { path } = await unpack(
+      kind,
+      await tarOf(
+        { name: "escape", type: "symlink", linkname: outside },
+        { name: "escape/file", body: "in" },
+        { name: "up", type: "symlink", linkname: "../../../../../../.." },
+        { name: "up/other", body: "in" },
+      ),
+    );
+    assert.deepEqual(readdirSync(outside), []);
+    assert.equal(readFileSync(join(path, outside, "file"), "utf8"), "in");
+    assert.equal(readFileSync(join(path, "other"), "utf8"), "in");
+  });
+
+  test(`${kind}: what is only implied is told, so that the commit can take it from the layers below`, async () => {
+    const { result } = await unpack(kind, await tarOf({ name: "tmp/x", body: "1" }, { name: "usr/lib/y", body: "2" }));
+    assert.deepEqual(
+      { ...result.fixups, impliedDirectories: result.fixups.impliedDirectories.sort() },
+      {
+        impliedDirectories: ["", "tmp", "usr", "usr/lib"],
+        foreignLinks: [],
+      },
+    );
+  });
+
+  for (const [what, archive, message] of refused) {
+    test(`${kind}: refused: ${what}`, async () => {
+      await assert.rejects(unpack(kind, await archive), (error) => isKind(error, "invalid-argument") && message.test(error.message));
+    });
+  }
+
+  test(`${kind}: refused: another diff id, a cut gzip, a layer over its limit`, async () => {
+    const archive = await tarOf({ name: "a", body: "x".repeat(5000) });
+    await assert.rejects(unpack(kind, archive, `sha256:${"0".repeat(64)}`), /diff id is sha256:/);
+    const zipped = execFileSync("gzip", ["-c"], { input: archive });
+    await assert.rejects(unpack(kind, zipped.subarray(0, zipped.length - 20), "sha256:x"), /damaged compressed data|ends in the middle/);
+    await assert.rejects(unpack(kind, archive, undefined, { maxBytes: 4000, maxEntries: 10 }), /more than 4000 bytes/);
+    await assert.rejects(unpack(kind, archive, undefined, { maxBytes: 1e9, maxEntries: 0 }), /more than 0 entries/);
   });
 }
-
-test("refused: another diff id, a cut gzip, a layer over its limit", async () => {
-  const archive = await tarOf({ name: "a", body: "x".repeat(5000) });
-  await assert.rejects(unpack(archive, `sha256:${"0".repeat(64)}`), /diff id is sha256:/);
-  const zipped = execFileSync("gzip", ["-c"], { input: archive });
-  await assert.rejects(unpack(zipped.subarray(0, zipped.length - 20), "sha256:x"), /damaged compressed data|ends in the middle/);
-  await assert.rejects(unpack(archive, undefined, { maxBytes: 4000, maxEntries: 10 }), /more than 4000 bytes/);
-  await assert.rejects(unpack(archive, undefined, { maxBytes: 1e9, maxEntries: 0 }), /more than 0 entries/);
-});
 
 test("an aborted unpack rejects and the next one works", async () => {
   const controller = new AbortController();
@@ -191,14 +217,21 @@ test("an aborted unpack rejects and the next one works", async () => {
   );
   setTimeout(() => controller.abort(), 20);
   await assert.rejects(running, { name: "AbortError" });
-  await unpack(await tarOf({ name: "a", body: "x" }));
+  await unpack("directory", await tarOf({ name: "a", body: "x" }));
+});
+
+test("a hard link into a layer below: told by a directory, refused by EROFS", async () => {
+  const archive = await tarOf({ name: "y", type: "link", linkname: "z" });
+  const { result } = await unpack("directory", archive);
+  assert.deepEqual(result.fixups.foreignLinks, [{ path: "y", target: "z" }]);
+  await assert.rejects(unpack("erofs", archive), (error) => isKind(error, "failed-precondition"));
 });
 
 test("an existing symlink is replaced, never written through", async () => {
   const target = join(work, "victim");
   writeFileSync(target, "safe");
   symlinkSync(target, join(work, "unused"));
-  const { path } = await unpack(await tarOf({ name: "f", type: "symlink", linkname: target }, { name: "f", body: "evil" }));
+  const { path } = await unpack("directory", await tarOf({ name: "f", type: "symlink", linkname: target }, { name: "f", body: "evil" }));
   assert.equal(readFileSync(target, "utf8"), "safe");
   assert.equal(readFileSync(join(path, "f"), "utf8"), "evil");
 });

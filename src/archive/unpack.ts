@@ -2,9 +2,10 @@ import { createHash } from "node:crypto";
 import { closeSync, createReadStream, openSync, readSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { CridError, isErrno } from "../base/errors.ts";
-import { syncfs } from "../linux/files.ts";
 import { chunkSink, decompressionError, decompressor, detectCompression } from "./decompress.ts";
 import { DirectorySink } from "./directory-sink.ts";
+import { ErofsSink } from "./erofs/erofs-sink.ts";
+import type { LayerSink } from "./layer-sink.ts";
 import { TarReader } from "./tar-reader.ts";
 import type { UnpackJob, UnpackResult } from "./unpack-job.ts";
 
@@ -12,13 +13,13 @@ const readChunk = 1024 * 1024;
 
 /**
  * Unpacks a layer and checks its diff id. Runs on a worker thread (layer-unpacker.ts), since all file calls are synchronous.
- * When it returns, everything is on disk (syncfs).
+ * When it returns, everything is on disk.
  *
  * @throws invalid-argument for a malformed or lying layer, resource-exhausted when the disk is full
  */
 export async function unpackLayer(job: UnpackJob): Promise<UnpackResult> {
   const started = performance.now();
-  const sink = new DirectorySink(job.target.path);
+  const sink = openSink(job);
   const hash = createHash("sha256");
   let tarBytes = 0;
   try {
@@ -35,11 +36,9 @@ export async function unpackLayer(job: UnpackJob): Promise<UnpackResult> {
     if (diffId !== job.expectedDiffId) {
       throw new CridError("invalid-argument", `the layer's diff id is ${diffId}, but the image's config says ${job.expectedDiffId}`);
     }
-    const { bytes, inodes, fixups } = sink.finish();
     const written = performance.now();
-    syncDirectory(job.target.path);
-    const synced = performance.now();
-    return { tarBytes, bytes, inodes, unpackMs: written - started, syncMs: synced - written, fixups };
+    const result = sink.finish();
+    return { tarBytes, ...result, unpackMs: written - started, syncMs: performance.now() - written };
   } catch (error) {
     sink.abandon();
     throw layerError(error);
@@ -65,13 +64,9 @@ function readHead(file: string): Buffer {
   }
 }
 
-function syncDirectory(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    syncfs(fd);
-  } finally {
-    closeSync(fd);
-  }
+function openSink({ target, expectedDiffId }: UnpackJob): LayerSink {
+  if (target.kind === "directory") return new DirectorySink(target.path);
+  return new ErofsSink(target.path, Buffer.from(expectedDiffId.slice(-32), "hex"));
 }
 
 function layerError(error: unknown): CridError {

@@ -1,0 +1,56 @@
+import { writeSync } from "node:fs";
+import { malformed } from "../tar-header.ts";
+import { blockSize } from "./format.ts";
+
+const bufferBytes = 1024 * 1024;
+
+/** Writes a file front to back through one buffer. Gaps become zeros, long ones holes. */
+export class BlockWriter {
+  readonly #fd: number;
+  readonly #buffer = Buffer.allocUnsafe(bufferBytes);
+  #fill = 0;
+  /** Where the buffer's first byte goes. */
+  #base: number;
+
+  constructor(fd: number, start = 0) {
+    this.#fd = fd;
+    this.#base = start;
+  }
+
+  get position(): number {
+    return this.#base + this.#fill;
+  }
+
+  append(chunk: Buffer): void {
+    for (let at = 0; at < chunk.length; ) {
+      const taken = Math.min(chunk.length - at, bufferBytes - this.#fill);
+      chunk.copy(this.#buffer, this.#fill, at, at + taken);
+      this.#fill += taken;
+      at += taken;
+      if (this.#fill === bufferBytes) this.flush();
+    }
+  }
+
+  /** Moves forward. @throws invalid-argument past what 32-bit block addresses reach (16 TiB) */
+  skipTo(position: number): void {
+    if (position / blockSize >= 2 ** 32) throw malformed("the layer is larger than 16 TiB");
+    const gap = position - this.position;
+    if (gap < bufferBytes - this.#fill) {
+      this.#buffer.fill(0, this.#fill, this.#fill + gap);
+      this.#fill += gap;
+      return;
+    }
+    this.flush();
+    this.#base = position;
+  }
+
+  align(): void {
+    this.skipTo(Math.ceil(this.position / blockSize) * blockSize);
+  }
+
+  flush(): void {
+    for (let done = 0; done < this.#fill; ) done += writeSync(this.#fd, this.#buffer, done, this.#fill - done, this.#base + done);
+    this.#base += this.#fill;
+    this.#fill = 0;
+  }
+}

@@ -1,0 +1,115 @@
+import { resolveLink, splitPath } from "../layer-path.ts";
+import { malformed } from "../tar-header.ts";
+
+const maxLinkHops = 40;
+const opaque = "trusted.overlay.opaque";
+const yes = Buffer.from("y");
+
+/** A file of the layer. Several names may lead to one node (hard links). */
+export interface Node {
+  /** Type and permission bits. */
+  mode: number;
+  uid: number;
+  gid: number;
+  mtime: { seconds: number; nanos: number };
+  xattrs: Map<string, Buffer>;
+  size: number;
+  /** Device number, for devices. */
+  device: number;
+  /** Link target, for symlinks; one character a byte. */
+  target: string;
+  /** Entries, for directories. */
+  children: Map<string, Node> | undefined;
+  /** A directory that no entry of the tar described. */
+  implied: boolean;
+  /** First data block of what was written while the tar streamed by. */
+  block: number;
+  /** Where its last part lies in the spool, when that goes behind the inode. */
+  spoolOffset: number;
+}
+
+export const mode = { file: 0o100000, directory: 0o040000, symlink: 0o120000, char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
+
+export function newNode(bits: number): Node {
+  return {
+    mode: bits,
+    uid: 0,
+    gid: 0,
+    mtime: { seconds: 0, nanos: 0 },
+    xattrs: new Map(),
+    size: 0,
+    device: 0,
+    target: "",
+    children: (bits & 0o170000) === mode.directory ? new Map() : undefined,
+    implied: false,
+    block: 0,
+    spoolOffset: -1,
+  };
+}
+
+/**
+ * The tree of a layer in memory, with the rules of LayerTree (../layer-tree.ts): links on the way are followed inside the
+ * layer, later entries win, whiteouts concern lower layers only.
+ */
+export class ErofsTree {
+  readonly root: Node = { ...newNode(mode.directory | 0o755), implied: true };
+
+  /** The directory at a path, made where missing. @throws invalid-argument as LayerTree.directory does */
+  directory(path: string, hops = 0): { node: Node; path: string } {
+    if (path === "") return { node: this.root, path };
+    const { parent, base } = splitPath(path);
+    const within = this.directory(parent, hops);
+    const at = within.path === "" ? base : `${within.path}/${base}`;
+    const found = within.node.children?.get(base);
+    if (found === undefined || isWhiteout(found)) return { node: this.makeDirectory(within.node, base, true), path: at };
+    if (found.children !== undefined) return { node: found, path: at };
+    if ((found.mode & 0o170000) !== mode.symlink) throw malformed(`${JSON.stringify(at)} is a file and has entries below it`);
+    if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
+    return this.directory(resolveLink(within.path, found.target), hops + 1);
+  }
+
+  /** The node at a path, links in its directory part followed; undefined when it isn't there. */
+  locate(path: string, hops = 0): Node | undefined {
+    const parts = path.split("/");
+    let node = this.root;
+    for (const [index, part] of parts.entries()) {
+      const next = node.children?.get(part);
+      if (next === undefined) return undefined;
+      if (index < parts.length - 1 && (next.mode & 0o170000) === mode.symlink) {
+        if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
+        const rest = parts.slice(index + 1).join("/");
+        const to = resolveLink(parts.slice(0, index).join("/"), next.target);
+        return this.locate(to === "" ? rest : `${to}/${rest}`, hops + 1);
+      }
+      node = next;
+    }
+    return node;
+  }
+
+  /** The directory `base`, kept if there; anything else in its place goes. Over a whiteout it becomes opaque. */
+  makeDirectory(parent: Node, base: string, implied: boolean): Node {
+    const found = parent.children?.get(base);
+    if (found?.children !== undefined) {
+      if (!implied) found.implied = false;
+      return found;
+    }
+    const node = { ...newNode(mode.directory | 0o755), implied };
+    if (found !== undefined && isWhiteout(found)) node.xattrs.set(opaque, yes);
+    parent.children?.set(base, node);
+    return node;
+  }
+
+  makeOpaque(directory: Node): void {
+    directory.xattrs.set(opaque, yes);
+  }
+
+  whiteout(directory: Node, base: string): void {
+    const found = directory.children?.get(base);
+    if (found?.children !== undefined) this.makeOpaque(found);
+    else if (found === undefined) directory.children?.set(base, newNode(mode.char));
+  }
+}
+
+function isWhiteout(node: Node): boolean {
+  return (node.mode & 0o170000) === mode.char && node.device === 0;
+}

@@ -1,0 +1,18 @@
+import type { TarSink } from "./tar-reader.ts";
+import type { LayerFixups } from "./unpack-job.ts";
+
+/** What came of a layer. */
+export interface SinkResult {
+  /** Bytes and inodes on disk. */
+  bytes: number;
+  inodes: number;
+  fixups: LayerFixups;
+}
+
+/** A form that a layer is unpacked into. Both forms pass the same tests. */
+export interface LayerSink extends TarSink {
+  /** The tar is over and its diff id is right: completes the layer and syncs it to disk. */
+  finish(): SinkResult;
+  /** Unpacking failed: closes what is open. What was written is the caller's to remove. */
+  abandon(): void;
+}
