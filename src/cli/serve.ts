@@ -1,0 +1,44 @@
+import { parseArgs } from "node:util";
+import { createLogger } from "../base/log.ts";
+import { loadConfig } from "../config/load.ts";
+import { startDaemon } from "../daemon.ts";
+import { sdNotify } from "../linux/sdnotify.ts";
+import type { Command } from "./command.ts";
+
+export const command: Command = {
+  usage: "[--config FILE]",
+  summary: "Serves the CRI. SIGTERM stops it and leaves pods running.",
+  async run(args) {
+    const { values } = parseArgs({ args, options: { config: { type: "string" } } });
+    const config = loadConfig(values.config === undefined ? {} : { file: values.config });
+    const log = createLogger(config.log);
+    const stop = untilSignal();
+    const daemon = await startDaemon({ config, log });
+    tell("READY=1");
+    log.info(`stopping: ${await stop}`);
+    tell("STOPPING=1");
+    await daemon.close();
+    log.info("stopped; pods keep running");
+    return 0;
+
+    function tell(state: string): void {
+      try {
+        sdNotify(state);
+      } catch (error) {
+        log.warn({ err: error, state }, "the service manager was not told");
+      }
+    }
+  },
+};
+
+/** Resolves with the name of the first signal that asks the daemon to stop. A second one ends it at once. */
+function untilSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  for (const name of ["SIGTERM", "SIGINT"] as const) {
+    process.once(name, () => {
+      resolve(name);
+      process.once(name, () => process.exit(1));
+    });
+  }
+  return promise;
+}

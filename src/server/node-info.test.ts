@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { silentLogger } from "../base/log.ts";
+import { NodeInfo } from "./node-info.ts";
+
+test("handlers: the default also by no name; asked once, but again after a failure", async () => {
+  const asked: string[] = [];
+  const node = new NodeInfo({
+    version: "1",
+    cgroupDriver: "cgroupfs",
+    cni: { status: () => ({ ready: true, reason: "", message: "" }), setPodCidr: () => {} },
+    defaultHandler: "runc",
+    handlerNames: ["runc", "crun"],
+    probe: async (handler) => {
+      asked.push(handler);
+      if (handler === "crun") throw new Error("no crun");
+      return { recursiveReadonly: true, userNamespaces: true };
+    },
+    verbose: () => ({}),
+    log: silentLogger(),
+  });
+  const yes = { recursiveReadOnlyMounts: true, userNamespaces: true };
+  const no = { recursiveReadOnlyMounts: false, userNamespaces: false };
+  assert.deepEqual(await node.handlers(), [
+    { name: "", ...yes },
+    { name: "runc", ...yes },
+    { name: "crun", ...no },
+  ]);
+  await node.handlers();
+  assert.deepEqual(asked, ["runc", "crun", "crun"]);
+});
