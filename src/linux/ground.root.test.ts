@@ -169,7 +169,7 @@ test("a network namespace: made with lo up, entered and left", () => {
   assert.equal(identity, `net:[${fstatSync(fd).ino}]`);
   closeFd(fd);
   assert.deepEqual(Object.keys(interfaces), ["lo"]);
-  assert.ok(interfaces["lo"]?.some((address) => address.address === "127.0.0.1"));
+  assert.ok(interfaces.lo?.some((address) => address.address === "127.0.0.1"));
   assert.throws(
     () =>
       enterNetnsSync(path, () => {

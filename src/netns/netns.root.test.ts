@@ -33,7 +33,7 @@ test("made without a pool, listed, removed twice", async () => {
   const netns = driver(0);
   assert.equal(await netns.create("a1"), join(dir, "a1"));
   assert.equal(netns.path("a1"), join(dir, "a1"));
-  assert.ok(enterNetnsSync(netns.path("a1"), () => networkInterfaces()["lo"]));
+  assert.ok(enterNetnsSync(netns.path("a1"), () => networkInterfaces().lo));
   await assert.rejects(netns.create("a1"), (error) => isKind(error, "already-exists"));
   assert.deepEqual(await netns.list(), ["a1"]);
   await netns.remove("a1");
