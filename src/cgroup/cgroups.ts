@@ -21,11 +21,16 @@ export type CgroupTarget = string | ProcessCgroups;
 
 const readers: Record<1 | 2, StatsReader> = { 1: statsV1, 2: statsV2 };
 
+/** How many cgroups are read for stats at a time. */
+const maxReading = 4;
+
 /** Reads cgroups, and ends them. Makes none: that is the OCI runtime's part. */
 export class Cgroups {
   readonly #layout: CgroupLayout;
   readonly #pageSizes: readonly string[];
   readonly #log: Logger;
+  #reading = 0;
+  readonly #waiting: (() => void)[] = [];
 
   /** Looks at the mounts once: the hierarchies of a machine do not change while it runs. */
   constructor(options: { log: Logger; mounts?: readonly MountEntry[] }) {
@@ -77,6 +82,20 @@ export class Cgroups {
 
   /** What the cgroup has used. @throws CridError not-found when it is gone */
   async readStats(target: CgroupTarget): Promise<CgroupStats> {
+    // The kubelet asks for all containers at once: some twenty files each, whose reads must not crowd out everything else.
+    if (this.#reading >= maxReading) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#reading++;
+    try {
+      return await this.#readStats(target);
+    } finally {
+      // Whoever waits takes the place over.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#reading--;
+      else next();
+    }
+  }
+
+  async #readStats(target: CgroupTarget): Promise<CgroupStats> {
     const at = nowNanos();
     const [cpu, memory, pids, io, hugetlb, psi] = await Promise.all([
       this.#cpu(target),
