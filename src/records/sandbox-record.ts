@@ -26,6 +26,8 @@ export interface SandboxRecord {
   attachments: CniAttachment[];
   /** The pod's addresses, primary first. */
   ips: string[];
-  /** The pause process; absent until it was started. */
+  /** The pause process; absent until its shim was started (then with pid 0) and once it has been ended. */
   process?: TaskProcess;
+  /** RemovePodSandbox was called: found by recovery, it is finished. */
+  removing?: boolean;
 }

@@ -123,6 +123,8 @@ export interface SandboxDeps {
   netns: PodNetns;
   /** The OCI `cgroupsPath` of the task `id` below a pod's cgroup parent. */
   cgroupsPath(parent: string, id: string): string;
+  /** By OCI `cgroupsPath`. Both are a success when there is no such cgroup. */
+  cgroups: { killAll(path: string): Promise<void>; remove(path: string): Promise<void> };
   images?: PauseImages;
   specHost: SpecHost;
   settings: SandboxSettings;

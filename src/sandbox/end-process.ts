@@ -1,6 +1,8 @@
+import { setTimeout } from "node:timers/promises";
 import { CridError, isKind } from "../base/errors.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
 import { linkSignals } from "../base/signals.ts";
+import { childrenOf } from "../linux/children.ts";
 import { kill, killExactly } from "../linux/process.ts";
 import type { PodShim } from "./deps.ts";
 import type { Env } from "./env.ts";
@@ -12,6 +14,9 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const EXIT_TIMEOUT_MS = 5_000;
 const DELETE_TIMEOUT_MS = 10_000;
 const SHUTDOWN_TIMEOUT_MS = 3_000;
+const SHUTDOWN_RETRY_MS = 25;
+const CREATE_SETTLE_TIMEOUT_MS = 20_000;
+const POLL_MS = 20;
 
 /**
  * Ends the pause process and the shim: kill, wait, delete the task, shut the shim down. When the shim doesn't answer, its `delete`
@@ -54,6 +59,7 @@ async function findShim(env: Env, pod: Pod, options: { signal: AbortSignal }): P
 
 async function endTask(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<void> {
   const process = pod.record.process;
+  if (process === undefined || process.pid === 0) await settleCreate(pod, shim, options);
   using link = linkSignals({ signals: [options.signal], timeoutMs: EXIT_TIMEOUT_MS, step: "end the pause process" });
   const { signal } = link;
   try {
@@ -73,27 +79,48 @@ async function endTask(pod: Pod, shim: PodShim, options: { signal: AbortSignal }
   }
 }
 
-/** A shim that still holds tasks of containers doesn't end; it is killed, as its pod is over. */
+/**
+ * A Create whose caller has gone (its time was over, or the daemon was killed) goes on in the shim: the task appears when the OCI runtime
+ * is done. Waits until it is there, or nothing is under way.
+ */
+async function settleCreate(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<void> {
+  using link = linkSignals({ signals: [options.signal], timeoutMs: CREATE_SETTLE_TIMEOUT_MS, step: "wait for a create under way" });
+  for (;;) {
+    // In this order: between the two questions a task may appear, but the runtime can't go unseen.
+    const busy = childrenOf(shim.pid).length > 0;
+    try {
+      await shim.state(pod.id, { signal: link.signal });
+      return;
+    } catch (error) {
+      if (!isKind(error, "not-found")) throw error;
+    }
+    if (!busy) return;
+    await setTimeout(POLL_MS, undefined, { signal: link.signal });
+  }
+}
+
+/** A shim refuses to end while it holds tasks: those of the containers, which have ended by now, are removed in these moments. */
 async function shutDown(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<void> {
   using link = linkSignals({ signals: [options.signal], timeoutMs: SHUTDOWN_TIMEOUT_MS, step: "shut the shim down" });
-  try {
+  for (let closed = false; !closed; ) {
     await shim.shutdown(pod.id, { signal: link.signal });
-  } catch (error) {
-    // It may end before it has answered.
-    if (!isKind(error, "unavailable") && !isKind(error, "not-found")) throw error;
+    const pause = setTimeout(SHUTDOWN_RETRY_MS, false);
+    closed = await raceAbort(Promise.race([shim.closed.then(() => true), pause]), link.signal);
   }
-  await raceAbort(shim.closed, link.signal);
 }
 
 /** Also for a shim that hangs: it is found in /proc, as nobody answers who could tell its pid. */
 async function endByForce(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
-  const { shims, log } = env.deps;
+  const { shims, cgroups, log } = env.deps;
   const { process } = pod.record;
   if (process !== undefined && process.pid > 0) killExactly(process.pid, process.pidStart, SIGKILL);
   for (const { id, pid } of await shims.list()) {
     if (id !== pod.id) continue;
     log.warn({ sandbox: pod.id, shim: pid }, "killing the pod's shim: its pod ends and it does not");
+    // Its children are the pod's processes, and a runtime that may be making more. They would outlive it.
+    const children = childrenOf(pid);
     kill(pid, SIGKILL);
+    for (const child of children) kill(child, SIGKILL);
   }
   using link = linkSignals({ signals: [options.signal], timeoutMs: DELETE_TIMEOUT_MS, step: "shim delete" });
   try {
@@ -103,4 +130,8 @@ async function endByForce(env: Env, pod: Pod, options: { signal: AbortSignal }):
     // Without a bundle there was never a task, or the state directory was emptied: then so was the runtime's state.
     if (!isKind(error, "not-found")) throw error;
   }
+  // A runtime that was killed before it wrote its state down leaves the cgroup, and nobody else knows of it.
+  const cgroup = pod.containerCgroupsPath(pod.id);
+  await cgroups.killAll(cgroup);
+  await cgroups.remove(cgroup);
 }

@@ -1,3 +1,4 @@
+import type { Gate } from "../base/gate.ts";
 import type { KeyedMutex } from "../base/keyed-mutex.ts";
 import { nowNanos } from "../base/time.ts";
 import type { LifecycleEventType } from "../container/events.ts";
@@ -11,6 +12,8 @@ export interface Env {
   pods: Map<string, Pod>;
   locks: KeyedMutex;
   retries: CniRetries;
+  /** An ADD must not run beside a CNI GC, which would take its address for a leaked one. */
+  networkGate: Gate;
   /** Known once the containers are made; see `Sandboxes.useContainers`. */
   containers(): PodContainers;
 }
@@ -19,10 +22,9 @@ export function publish(env: Env, type: LifecycleEventType, pod: Pod): void {
   env.containers().events.publish({ type, containerId: pod.id, sandboxId: pod.id, at: nowNanos() });
 }
 
-/** From here on nothing is created or started in the pod. Idempotent. */
+/** From here on nothing is created or started in the pod. Idempotent. One that is being made stays "creating": it never was ready. */
 export function markNotReady(env: Env, pod: Pod): void {
-  if (pod.record.state === "not-ready") return;
-  const wasReady = pod.ready;
+  if (!pod.ready) return;
   pod.update({ state: "not-ready" });
-  if (wasReady) publish(env, "stopped", pod);
+  publish(env, "stopped", pod);
 }

@@ -31,6 +31,7 @@ export async function setUpNetwork(env: Env, pod: Pod, options: { rollback: Roll
   const networks = cniPod(pod.id, pod.config, pod.netnsPath);
   // Before the ADD: one that fails may have taken an address all the same.
   options.rollback.push("network", ({ signal }) => takeDownNetwork(env, pod, { signal }));
+  using _inside = await env.networkGate.enter({ signal: options.signal });
   const ips: string[] = [];
   for (const [index, planned] of pod.record.attachments.entries()) {
     await pod.timeline.run(`CNI ADD ${planned.networkName}`, { signal: options.signal, timeoutMs: ADD_TIMEOUT_MS }, async ({ signal }) => {

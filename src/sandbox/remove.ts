@@ -19,6 +19,8 @@ export async function removePod(env: Env, pod: Pod, options: { signal: AbortSign
   // A pod that never became ready may have a shim that no record names yet.
   const halfMade = pod.record.state === "creating";
   try {
+    if (pod.record.removing !== true) pod.update({ removing: true });
+    await failpoint("sandbox.remove.after-mark", { signal });
     await stopPod(env, pod, options);
     await removeContainers(env, pod, options);
     if (halfMade) await endProcess(env, pod, options);

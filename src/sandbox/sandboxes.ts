@@ -1,4 +1,5 @@
 import { CridError } from "../base/errors.ts";
+import { Gate } from "../base/gate.ts";
 import { JoinedCalls } from "../base/joined-calls.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Pods } from "../container/deps.ts";
@@ -29,6 +30,7 @@ export class Sandboxes implements Pods {
       pods: new Map(deps.store.sandboxes.all().map((record) => [record.id, new Pod(record, deps)])),
       locks: new KeyedMutex(),
       retries: new CniRetries({ table: deps.store.cniRetries, cni: deps.cni, log: deps.log }),
+      networkGate: new Gate(),
       containers: () => {
         if (this.#containers === undefined) throw new CridError("internal", "sandboxes: useContainers was not called");
         return this.#containers;

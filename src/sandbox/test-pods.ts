@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger, type Logger, silentLogger } from "../base/log.ts";
+import { Cgroups } from "../cgroup/cgroups.ts";
 import { Cni } from "../cni/cni.ts";
 import { LifecycleEvents } from "../container/events.ts";
 import { capabilities, oomScoreAdj } from "../linux/process.ts";
@@ -38,6 +39,7 @@ export interface PodDaemon {
 }
 
 export interface PodBed extends AsyncDisposable {
+  place: BedPlace;
   dir: string;
   settings: SandboxSettings;
   cgroup: string;
@@ -54,15 +56,25 @@ export function noContainers(): PodContainers {
   return { list: () => [], stop: async () => {}, remove: async () => {}, events: new LifecycleEvents() };
 }
 
-export async function podBed(): Promise<PodBed> {
-  const dir = mkdtempSync(join(tmpdir(), "cp-"));
-  const tag = randomBytes(3).toString("hex");
-  const bridge = `ct${tag}`;
+/** What tells one bed from another; hand it to a second process to let it work in the same. */
+export interface BedPlace {
+  dir: string;
+  tag: string;
+  subnet: string;
+}
+
+function newPlace(): BedPlace {
   const [second, third] = randomBytes(2);
+  return { dir: mkdtempSync(join(tmpdir(), "cp-")), tag: randomBytes(3).toString("hex"), subnet: `10.${second}.${third}.0/24` };
+}
+
+export async function podBed(place: BedPlace = newPlace()): Promise<PodBed> {
+  const { dir, tag, subnet } = place;
+  const bridge = `ct${tag}`;
   const cgroup = `/crid-test-${tag}`;
   const log = process.env.CRID_TEST_LOG === undefined ? silentLogger() : createLogger({ level: "debug", format: "text" });
   const own = join(dir, "plugins");
-  for (const name of ["net.d", "state", "plugins"]) mkdirSync(join(dir, name));
+  for (const name of ["net.d", "state", "plugins"]) mkdirSync(join(dir, name), { recursive: true });
   const settings: SandboxSettings = {
     bundlesDir: join(dir, "state/bundles"),
     podsDir: join(dir, "state/pods"),
@@ -89,7 +101,7 @@ export async function podBed(): Promise<PodBed> {
       ipam: {
         type: "host-local",
         dataDir: join(dir, "ipam"),
-        ranges: [[{ subnet: `10.${second}.${third}.0/24` }]],
+        ranges: [[{ subnet }]],
         routes: [{ dst: "0.0.0.0/0" }],
       },
     };
@@ -98,6 +110,7 @@ export async function podBed(): Promise<PodBed> {
   };
 
   const start: PodBed["start"] = async ({ containers = noContainers() } = {}) => {
+    mkdirSync(join(dir, "state"), { recursive: true });
     const eventServer = new EventServer({ path: join(dir, "state/events.sock"), log });
     await eventServer.listen();
     const store = Store.open({ path: join(dir, "meta.db"), lockPath: join(dir, "crid.lock"), log });
@@ -117,6 +130,7 @@ export async function podBed(): Promise<PodBed> {
       cni,
       netns,
       cgroupsPath: (_parent, id) => `${cgroup}/${id}`,
+      cgroups: new Cgroups({ log }),
       specHost: specHost(),
       settings,
       log,
@@ -166,6 +180,7 @@ export async function podBed(): Promise<PodBed> {
 
   network();
   return {
+    place,
     dir,
     settings,
     cgroup,

@@ -45,8 +45,12 @@ async function untilEnd(pod: Pod, signal: AbortSignal): Promise<"pause ended" | 
   } catch (error) {
     if (isKind(error, "not-found")) return "pause ended";
     if (pod.connected !== undefined) return "connection lost";
-    // The connection is gone: does anything answer at the shim's address?
-    const again = await pod.shim({ signal }).catch(() => undefined);
-    return again === undefined ? "shim died" : "connection lost";
+  }
+  try {
+    await pod.shim({ signal });
+    return "connection lost";
+  } catch (error) {
+    // A shim that listens but does not answer may just be short of CPU: it is asked again, not killed (facts: complaint 8).
+    return isKind(error, "unavailable") ? "shim died" : "connection lost";
   }
 }
