@@ -1,102 +1,78 @@
-import { type BigIntStats, constants } from "node:fs";
-import { chmod, copyFile, lchown, lstat, open, readlink, symlink } from "node:fs/promises";
-import { isWhiteout } from "../archive/layer-tree.ts";
-import type { LayerFixups } from "../archive/unpack-job.ts";
-import { CridError, isErrno } from "../base/errors.ts";
+import { constants } from "node:fs";
+import { chmod, copyFile, lchown, open, readlink, symlink } from "node:fs/promises";
+import { ErofsImage } from "../archive/erofs/erofs-reader.ts";
+import type { LayerFixups, UnpackTarget } from "../archive/unpack-job.ts";
+import { CridError } from "../base/errors.ts";
 import { lutimes } from "../linux/times.ts";
-import { lgetxattr, llistxattr, lsetxattr } from "../linux/xattr.ts";
+import { lsetxattr } from "../linux/xattr.ts";
+import { absolute, findInLayers, type LayerFile, type LayerView } from "./layer-view.ts";
 
 /**
  * Puts right, once the layers below are there, what a layer could not know while it was unpacked alone. See LayerFixups.
  * What is touched is synced.
  *
- * @param fs the layer's root
- * @param parents the roots of the layers below, lowest first
+ * @param parents the layers below, lowest first
  * @throws invalid-argument for a hard link to a file that no layer has
  */
-export async function applyFixups(fs: string, parents: readonly string[], fixups: LayerFixups): Promise<void> {
-  for (const { path, target } of fixups.foreignLinks) {
-    const source = await findBelow(parents, target);
-    if (source === undefined || source.stat.isDirectory()) {
-      throw new CridError("invalid-argument", `hard link ${JSON.stringify(path)} to ${JSON.stringify(target)}, which no layer has`);
+export async function applyFixups(target: UnpackTarget, parents: readonly LayerView[], fixups: LayerFixups): Promise<void> {
+  for (const { path, target: linked } of fixups.foreignLinks) {
+    const source = await findInLayers(parents, linked);
+    if (source === undefined || (source.mode & 0o170000) === 0o040000) {
+      throw new CridError("invalid-argument", `hard link ${JSON.stringify(path)} to ${JSON.stringify(linked)}, which no layer has`);
     }
-    await copyNode(source, absolute(fs, path));
+    await copyNode(source, absolute(target.path, path));
   }
+  const implied: [string, LayerFile][] = [];
   for (const path of fixups.impliedDirectories) {
-    const source = await findBelow(parents, path);
-    if (source?.stat.isDirectory() === true) await copyAttributes(source, absolute(fs, path));
+    const source = await findInLayers(parents, path);
+    if (source !== undefined && (source.mode & 0o170000) === 0o040000) implied.push([path, source]);
   }
+  if (target.kind === "erofs") await patchImage(target.path, implied);
+  else for (const [path, source] of implied) await copyAttributes(source, absolute(target.path, path));
 }
 
-interface Found {
-  path: Buffer;
-  stat: BigIntStats;
-}
-
-/** The file that a path shows in the merged layers, found without following any link: a link could lead out of the layer. */
-async function findBelow(parents: readonly string[], path: string): Promise<Found | undefined> {
-  for (const parent of parents.toReversed()) {
-    const { found, hidden } = await findIn(parent, path);
-    if (found !== undefined || hidden) return found;
+async function patchImage(path: string, changes: readonly [string, LayerFile][]): Promise<void> {
+  if (changes.length === 0) return;
+  {
+    using image = new ErofsImage(path, { writable: true });
+    for (const [at, source] of changes) {
+      const file = image.lookup(at === "" ? [] : at.split("/"));
+      if (file !== undefined) image.setAttributes(file, source);
+    }
   }
-  return undefined;
+  await sync(path);
 }
 
-async function findIn(fs: string, path: string): Promise<{ found?: Found; hidden: boolean }> {
-  const parts = path === "" ? [] : path.split("/");
-  let hidden = false;
-  for (let depth = 0; depth <= parts.length; depth++) {
-    const at = absolute(fs, parts.slice(0, depth).join("/"));
-    const stat = await lstatIfThere(at);
-    if (stat === undefined) return { hidden };
-    if (isWhiteout(stat)) return { hidden: true };
-    if (depth === parts.length) return { found: { path: at, stat }, hidden };
-    if (!stat.isDirectory()) return { hidden: true };
-    hidden ||= isOpaque(at);
+async function copyNode(source: LayerFile, target: Buffer): Promise<void> {
+  const type = source.mode & 0o170000;
+  if (source.path === undefined) {
+    throw new CridError(
+      "failed-precondition",
+      "a hard link into a layer below that is an EROFS image: pull with image.snapshotter overlayfs",
+    );
   }
-  return { hidden };
-}
-
-function isOpaque(path: Buffer): boolean {
-  return lgetxattr(path, "trusted.overlay.opaque")?.toString() === "y";
-}
-
-async function copyNode(source: Found, target: Buffer): Promise<void> {
-  if (source.stat.isSymbolicLink()) await symlink(await readlink(source.path, "buffer"), target);
-  else if (source.stat.isFile()) await copyFile(source.path, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
+  if (type === 0o120000) await symlink(await readlink(source.path, "buffer"), target);
+  else if (type === 0o100000) await copyFile(source.path, target, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL);
   else throw new CridError("invalid-argument", `hard link to a special file of a lower layer: ${source.path.toString()}`);
   await copyAttributes(source, target);
 }
 
-async function copyAttributes({ path, stat }: Found, target: Buffer): Promise<void> {
-  await lchown(target, Number(stat.uid), Number(stat.gid));
-  if (!stat.isSymbolicLink()) {
-    await chmod(target, Number(stat.mode) & 0o7777);
-    for (const name of llistxattr(path)) {
-      const value = name.startsWith("trusted.overlay.") ? undefined : lgetxattr(path, name);
-      if (value !== undefined) lsetxattr(target, name, value);
-    }
+async function copyAttributes(source: LayerFile, target: Buffer): Promise<void> {
+  const isLink = (source.mode & 0o170000) === 0o120000;
+  await lchown(target, source.uid, source.gid);
+  if (!isLink) {
+    await chmod(target, source.mode & 0o7777);
+    for (const [name, value] of source.xattrs) if (!name.startsWith("trusted.overlay.")) lsetxattr(target, name, value);
   }
-  const nanos = ((stat.mtimeNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
-  lutimes(target, Number((stat.mtimeNs - nanos) / 1_000_000_000n), Number(nanos));
-  if (stat.isSymbolicLink()) return;
-  const file = await open(target, "r");
+  lutimes(target, source.mtime.seconds, source.mtime.nanos);
+  if (!isLink) await sync(target);
+}
+
+async function sync(path: string | Buffer): Promise<void> {
+  const file = await open(path, "r");
   try {
     await file.sync();
   } finally {
     await file.close();
   }
-}
-
-async function lstatIfThere(path: Buffer): Promise<BigIntStats | undefined> {
-  try {
-    return await lstat(path, { bigint: true });
-  } catch (error) {
-    if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return undefined;
-    throw error;
-  }
-}
-
-function absolute(fs: string, path: string): Buffer {
-  return Buffer.concat([Buffer.from(`${fs}/`), Buffer.from(path, "latin1")]);
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   chmodSync,
@@ -15,22 +16,30 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { unpackLayer } from "../archive/unpack.ts";
+import { defaultUnpackLimits } from "../archive/unpack-job.ts";
 import { silentLogger } from "../base/log.ts";
 import { detachAll, MS_BIND, MS_RDONLY, MS_REMOUNT, mount } from "../linux/mount.ts";
+import { readMountinfo } from "../linux/mountinfo.ts";
 import { layerDirectory } from "./layer-name.ts";
 import { OverlaySnapshotter } from "./overlay.ts";
-import type { RootfsMount } from "./snapshotter.ts";
+import type { LayerForm, RootfsMount } from "./snapshotter.ts";
 
 const root = mkdtempSync(join(tmpdir(), "crid-overlay-"));
 const point = join(root, "mnt");
 mkdirSync(point);
-after(() => {
+after(async () => {
   detachAll(point);
+  for (const { mountPoint } of await readMountinfo()) if (mountPoint.startsWith(`${root}/`)) detachAll(mountPoint);
   rmSync(root, { recursive: true, force: true });
 });
 
 function chain(name: string): string {
   return `sha256:${createHash("sha256").update(name).digest("hex")}`;
+}
+
+function openAt(path: string, form: LayerForm = "directory"): Promise<OverlaySnapshotter> {
+  return OverlaySnapshotter.open({ root: path, mounts: `${path}-mounts`, form, log: silentLogger() });
 }
 
 const nothing = { tarBytes: 0, bytes: 10, inodes: 2, unpackMs: 0, syncMs: 0 };
@@ -63,7 +72,7 @@ function mounted<T>(mounts: RootfsMount[], use: (path: string) => T): T {
 }
 
 test("layers and the writable part make one tree; a restart finds everything", async () => {
-  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "a"), log: silentLogger() });
+  const snapshotter = await openAt(join(root, "a"));
   await layer(snapshotter, "base", [], (path) => {
     mkdirSync(join(path, "tmp"));
     chmodSync(join(path, "tmp"), 0o1777);
@@ -94,7 +103,7 @@ test("layers and the writable part make one tree; a restart finds everything", a
   assert.ok((await snapshotter.usage("c1")).bytes >= 100_000);
   assert.deepEqual(snapshotter.layerUsage(chain("base")), { bytes: 10, inodes: 2 });
 
-  const again = await OverlaySnapshotter.open({ root: join(root, "a"), log: silentLogger() });
+  const again = await openAt(join(root, "a"));
   assert.deepEqual(again.layers().sort(), [chain("base"), chain("top")].sort());
   assert.deepEqual(again.keys(), ["c1"]);
   mounted(await again.prepare("c1", [chain("base"), chain("top")]), (path) => assert.ok(existsSync(join(path, "written"))));
@@ -111,12 +120,12 @@ test("layers and the writable part make one tree; a restart finds everything", a
 
 test("an uncommitted layer is swept, a damaged one removed, and neither is offered", async () => {
   const path = join(root, "b");
-  const snapshotter = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  const snapshotter = await openAt(path);
   await snapshotter.beginLayer(chain("half"), []);
   await layer(snapshotter, "whole", [], () => undefined);
   await layer(snapshotter, "damaged", [], () => undefined);
   rmSync(join(path, "layers", layerDirectory(chain("damaged")), "layer.json"));
-  const again = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  const again = await openAt(path);
   assert.deepEqual(again.layers(), [chain("whole")]);
   assert.deepEqual(readdirSync(join(path, "staging")), []);
   await assert.rejects(again.prepare("x", [chain("damaged")]), /pull the image again/);
@@ -126,7 +135,7 @@ test("an uncommitted layer is swept, a damaged one removed, and neither is offer
 
 test("a second commit of the same layer succeeds and leaves one", async () => {
   const path = join(root, "c");
-  const snapshotter = await OverlaySnapshotter.open({ root: path, log: silentLogger() });
+  const snapshotter = await openAt(path);
   const stages = [await snapshotter.beginLayer(chain("one"), []), await snapshotter.beginLayer(chain("one"), [])];
   for (const stage of stages) await stage.commit({ ...nothing, fixups: { impliedDirectories: [], foreignLinks: [] } });
   assert.deepEqual(readdirSync(join(path, "staging")), []);
@@ -134,7 +143,7 @@ test("a second commit of the same layer succeeds and leaves one", async () => {
 });
 
 test("a hard link to a file of no layer, or through a link that leads out of a layer, is refused", async () => {
-  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "d"), log: silentLogger() });
+  const snapshotter = await openAt(join(root, "d"));
   await layer(snapshotter, "base", [], (path) => {
     mkdirSync(join(path, "dir"));
   });
@@ -147,6 +156,77 @@ test("a hard link to a file of no layer, or through a link that leads out of a l
     );
     await stage.abort();
   }
+});
+
+/** A tar of one directory with files, unpacked into the stage as a pull does it. */
+async function pulled(snapshotter: OverlaySnapshotter, name: string, parents: string[], script: string, form?: LayerForm): Promise<void> {
+  const tree = mkdtempSync(join(root, "tree-"));
+  execFileSync("bash", ["-euc", script], { cwd: tree });
+  const file = `${tree}.tar`;
+  execFileSync("bash", ["-euc", `tar --format=posix -cf ${file} $(ls -A ${tree})`], { cwd: tree });
+  const stage = await snapshotter.beginLayer(chain(name), parents.map(chain), form);
+  const expectedDiffId = `sha256:${createHash("sha256").update(readFileSync(file)).digest("hex")}`;
+  const job = { file, target: stage.target, expectedDiffId, limits: defaultUnpackLimits };
+  await stage.commit(await unpackLayer(job));
+}
+
+for (const [lower, upper] of [
+  ["erofs", "erofs"],
+  ["erofs", "directory"],
+  ["directory", "erofs"],
+] as const) {
+  test(`an ${upper} layer above an ${lower} one: one tree, mounts only while used, found again after a restart`, async () => {
+    const path = join(root, `${lower}-${upper}`);
+    const mounts = (): string[] => (existsSync(`${path}-mounts`) ? readdirSync(`${path}-mounts`) : []);
+    const snapshotter = await openAt(path, "erofs");
+    await pulled(snapshotter, "base", [], "mkdir tmp gone; chmod 1777 tmp; chown 5:6 tmp; echo a > gone/a; echo low > file", lower);
+    await pulled(snapshotter, "top", ["base"], "mkdir -p tmp/sub; echo high > tmp/sub/file; mkdir gone; touch gone/.wh.a", upper);
+    // A tar that holds tmp/sub/file alone only implies tmp.
+    await pulled(
+      snapshotter,
+      "implied",
+      ["base", "top"],
+      "mkdir tmp; echo x > tmp/x; cd tmp; tar -cf ../t x; cd ..; rm -r tmp; mkdir -p tmp; echo x > tmp/x",
+      upper,
+    );
+    const chains = ["base", "top", "implied"].map(chain);
+    const first = await snapshotter.prepare("one", chains);
+    const second = await snapshotter.prepare("two", chains);
+    assert.equal(mounts().length, [lower, upper, upper].filter((form) => form === "erofs").length);
+    for (const made of [first, second]) {
+      mounted(made, (at) => {
+        assert.deepEqual(readdirSync(join(at, "gone")), []);
+        assert.equal(readFileSync(join(at, "tmp/sub/file"), "utf8"), "high\n");
+        assert.equal(readFileSync(join(at, "file"), "utf8"), "low\n");
+        writeFileSync(join(at, "file"), "changed");
+        assert.equal(readFileSync(join(at, "file"), "utf8"), "changed");
+      });
+    }
+    const again = await openAt(path, "erofs");
+    const before = mounts();
+    await again.remove("one");
+    assert.deepEqual(mounts(), before, "the other container still uses them");
+    await again.remove("two");
+    assert.deepEqual(mounts(), []);
+    for (const id of again.layers()) await again.removeLayer(id);
+    assert.deepEqual(readdirSync(join(path, "layers")), []);
+  });
+}
+
+test("an implied directory of an EROFS layer takes what the layer below says", async () => {
+  const path = join(root, "implied");
+  const snapshotter = await openAt(path, "erofs");
+  await pulled(snapshotter, "below", [], "mkdir -p a/b; chmod 700 a/b; chown 9:8 a/b; touch -d 2001-01-01T00:00:00.5Z a/b");
+  const stage = await snapshotter.beginLayer(chain("above"), [chain("below")]);
+  const file = join(root, "only-file.tar");
+  execFileSync("bash", ["-euc", `mkdir -p ${root}/w/a/b; echo x > ${root}/w/a/b/x; tar -C ${root}/w -cf ${file} a/b/x`]);
+  const expectedDiffId = `sha256:${createHash("sha256").update(readFileSync(file)).digest("hex")}`;
+  await stage.commit(await unpackLayer({ file, target: stage.target, expectedDiffId, limits: defaultUnpackLimits }));
+  mounted(await snapshotter.prepare("k", [chain("below"), chain("above")], { readonly: true }), (at) => {
+    const stat = lstatSync(join(at, "a/b"));
+    assert.deepEqual([stat.mode & 0o7777, stat.uid, stat.gid, stat.mtimeMs], [0o700, 9, 8, Date.parse("2001-01-01T00:00:00.500Z")]);
+  });
+  await snapshotter.remove("k");
 });
 
 test("directory names of layers", () => {

@@ -1,22 +1,37 @@
 import { randomUUID } from "node:crypto";
 import { constants, type Dirent } from "node:fs";
-import { chmod, chown, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { UnpackResult } from "../archive/unpack-job.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { applyFixups } from "./layer-fixups.ts";
+import { LayerMounts } from "./layer-mounts.ts";
 import { layerDirectory } from "./layer-name.ts";
+import { DirectoryView, ErofsView, type LayerView } from "./layer-view.ts";
 import { overlayMounts } from "./overlay-mounts.ts";
-import type { DiskUsage, LayerStage, PrepareOptions, RootfsMount, Snapshotter } from "./snapshotter.ts";
+import type { DiskUsage, LayerForm, LayerStage, PrepareOptions, RootfsMount, Snapshotter } from "./snapshotter.ts";
+
+/** What a layer is called in its directory. */
+const fileOf: Record<LayerForm, string> = { directory: "fs", erofs: "layer.erofs" };
 
 /** What stands beside a layer's `fs`: enough to rebuild the store's records from. */
 interface LayerInfo {
   chainId: string;
   parents: string[];
+  form: LayerForm;
   bytes: number;
   inodes: number;
+}
+
+export interface OverlayOptions {
+  root: string;
+  /** Where EROFS layers are mounted: gone at reboot, and short. */
+  mounts: string;
+  /** The usual form of new layers; those of the other form stay in use. */
+  form: LayerForm;
+  log: Logger;
 }
 
 /** What stands beside the writable part of a root file system. */
@@ -26,36 +41,44 @@ interface RootfsInfo {
 }
 
 /**
- * Layers as plain directories, lower ones of an overlay.
+ * Layers as directories or EROFS images, lower ones of an overlay.
  *
  * ```
- * layers/<short chain id>/fs, layer.json   committed, never changed again
- * staging/<uuid>/fs                        being unpacked, or being removed; swept at start
- * rootfs/<key>/fs, work, rootfs.json       the writable part of a container
+ * layers/<short chain id>/layer.json, and fs/ or layer.erofs   committed, never changed again
+ * staging/<uuid>/...                     being unpacked, or being removed; swept at start
+ * rootfs/<key>/fs, work, rootfs.json     the writable part of a container
  * ```
  *
- * The order of writes of a commit: the unpacker has synced the files (syncfs); the fixups sync what they touch; layer.json is
+ * EROFS images are mounted below `mounts` while a container uses them.
+ *
+ * The order of writes of a commit: the unpacker has synced the files; the fixups sync what they touch; layer.json is
  * written and synced; the staging directory is renamed to its name; `layers` is synced. A cut before the rename leaves an
  * unnamed staging directory, one after it the whole layer.
  */
 export class OverlaySnapshotter implements Snapshotter {
-  readonly name = "overlayfs";
+  readonly name: "overlayfs" | "erofs";
   readonly root: string;
+  readonly #form: LayerForm;
+  readonly #mounts: LayerMounts;
   readonly #log: Logger;
   readonly #layers = new Map<string, LayerInfo>();
   readonly #rootfs = new Map<string, RootfsInfo>();
 
-  private constructor(root: string, log: Logger) {
-    this.root = root;
-    this.#log = log;
+  private constructor(options: OverlayOptions) {
+    this.root = options.root;
+    this.#form = options.form;
+    this.name = options.form === "erofs" ? "erofs" : "overlayfs";
+    this.#mounts = new LayerMounts(options.mounts);
+    this.#log = options.log;
   }
 
   /** Reads what is there and sweeps what an earlier daemon left half done. */
-  static async open(options: { root: string; log: Logger }): Promise<OverlaySnapshotter> {
-    const snapshotter = new OverlaySnapshotter(options.root, options.log);
+  static async open(options: OverlayOptions): Promise<OverlaySnapshotter> {
+    const snapshotter = new OverlaySnapshotter(options);
     for (const part of ["layers", "staging", "rootfs"]) await mkdir(join(options.root, part), { recursive: true, mode: 0o711 });
     await snapshotter.#sweepStaging();
     await snapshotter.#load();
+    await snapshotter.#mounts.adopt(snapshotter.#holds());
     return snapshotter;
   }
 
@@ -72,14 +95,16 @@ export class OverlaySnapshotter implements Snapshotter {
     return { bytes, inodes };
   }
 
-  async beginLayer(chainId: string, parents: readonly string[]): Promise<LayerStage> {
+  async beginLayer(chainId: string, parents: readonly string[], form: LayerForm = this.#form): Promise<LayerStage> {
     const staging = this.#stagingPath();
-    const path = join(staging, "fs");
-    await mkdir(path, { recursive: true, mode: 0o755 });
-    await chmod(path, 0o755);
+    const path = join(staging, fileOf[form]);
+    await mkdir(form === "directory" ? path : staging, { recursive: true, mode: 0o755 });
+    if (form === "directory") await chmod(path, 0o755);
+    const target = { kind: form, path };
     return {
-      target: { kind: "directory", path },
-      commit: (result) => this.#commit(staging, chainId, parents, result),
+      target,
+      commit: (result) =>
+        this.#commit(staging, target, { chainId, parents: [...parents], form, bytes: result.bytes, inodes: result.inodes }, result),
       abort: () => rm(staging, { recursive: true, force: true }),
     };
   }
@@ -99,7 +124,8 @@ export class OverlaySnapshotter implements Snapshotter {
       await writeFile(join(path, "rootfs.json"), JSON.stringify(info));
       this.#rootfs.set(key, info);
     }
-    const lowers = chainIds.map((chainId) => join(this.#layerPath(chainId), "fs"));
+    const lowers: string[] = [];
+    for (const chainId of chainIds) lowers.push(await this.#lower(key, this.#layer(chainId)));
     if (lowers.length === 0) {
       lowers.push(join(path, "empty"));
       await mkdir(join(path, "empty"), { recursive: true, mode: 0o755 });
@@ -108,7 +134,9 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async remove(key: string): Promise<void> {
+    const chainIds = this.#rootfs.get(key)?.chainIds ?? [];
     this.#rootfs.delete(key);
+    for (const chainId of chainIds) await this.#mounts.release(key, layerDirectory(chainId));
     await this.#discard(join(this.root, "rootfs", key));
   }
 
@@ -142,19 +170,34 @@ export class OverlaySnapshotter implements Snapshotter {
     return layer;
   }
 
-  async #commit(staging: string, chainId: string, parents: readonly string[], result: UnpackResult): Promise<void> {
-    if (!this.#layers.has(chainId)) {
-      await applyFixups(
-        join(staging, "fs"),
-        parents.map((parent) => join(this.#layerPath(parent), "fs")),
-        result.fixups,
-      );
-      const info: LayerInfo = { chainId, parents: [...parents], bytes: result.bytes, inodes: result.inodes };
+  async #commit(staging: string, target: LayerStage["target"], info: LayerInfo, result: UnpackResult): Promise<void> {
+    if (!this.#layers.has(info.chainId)) {
+      const parents = info.parents.map((parent) => this.#view(this.#layer(parent)));
+      try {
+        await applyFixups(target, parents, result.fixups);
+      } finally {
+        for (const parent of parents) parent[Symbol.dispose]();
+      }
       await writeSynced(join(staging, "layer.json"), JSON.stringify(info));
-      await this.#place(staging, chainId);
-      this.#layers.set(chainId, info);
+      await this.#place(staging, info.chainId);
+      this.#layers.set(info.chainId, info);
     }
     await rm(staging, { recursive: true, force: true });
+  }
+
+  #view({ chainId, form }: LayerInfo): LayerView {
+    const path = join(this.#layerPath(chainId), fileOf[form]);
+    return form === "erofs" ? new ErofsView(path) : new DirectoryView(path);
+  }
+
+  /** The directory that stands for a layer in the mount of `key`. */
+  async #lower(key: string, { chainId, form }: LayerInfo): Promise<string> {
+    const path = join(this.#layerPath(chainId), fileOf[form]);
+    return form === "erofs" ? this.#mounts.acquire(key, layerDirectory(chainId), path) : path;
+  }
+
+  *#holds(): Generator<{ user: string; name: string }> {
+    for (const [user, { chainIds }] of this.#rootfs) for (const chainId of chainIds) yield { user, name: layerDirectory(chainId) };
   }
 
   async #place(staging: string, chainId: string): Promise<void> {
@@ -176,9 +219,17 @@ export class OverlaySnapshotter implements Snapshotter {
     await mkdir(upper, { recursive: true, mode: 0o755 });
     await mkdir(join(path, "work"), { recursive: true, mode: 0o711 });
     const top = chainIds.at(-1);
-    const like = top === undefined ? { uid: 0, gid: 0, mode: 0o755 } : await lstat(join(this.#layerPath(top), "fs"));
+    const like = top === undefined ? { uid: 0, gid: 0, mode: 0o755 } : await this.#rootOf(top);
     await chown(upper, toHost(like.uid, options.idmap?.uids), toHost(like.gid, options.idmap?.gids));
     await chmod(upper, like.mode & 0o7777);
+  }
+
+  async #rootOf(chainId: string): Promise<{ uid: number; gid: number; mode: number }> {
+    using view = this.#view(this.#layer(chainId));
+    const answer = await view.find([]);
+    if (answer.kind !== "found")
+      throw new CridError("data-loss", `layer ${chainId} has no root directory; remove its image and pull it again`);
+    return answer.file;
   }
 
   /** Out of sight first, in one step; then gone at leisure. */

@@ -10,6 +10,9 @@ export interface RootfsMount {
   options: string[];
 }
 
+/** How a layer lies on disk. Both forms can be below one container. */
+export type LayerForm = UnpackTarget["kind"];
+
 /** Bytes and inodes on disk. */
 export interface DiskUsage {
   bytes: number;
@@ -48,8 +51,10 @@ export interface Snapshotter {
   /**
    * @param chainId the layer's chain id
    * @param parents chain ids of the layers below, lowest first
+   * @param form the form to unpack into when it isn't the usual one: some layers cannot be an EROFS image (unpack says
+   * failed-precondition)
    */
-  beginLayer(chainId: string, parents: readonly string[]): Promise<LayerStage>;
+  beginLayer(chainId: string, parents: readonly string[], form?: LayerForm): Promise<LayerStage>;
   /** Idempotent. The caller knows that no container and no image uses it. */
   removeLayer(chainId: string): Promise<void>;
   /**
