@@ -1,8 +1,4 @@
 import { parseArgs } from "node:util";
-import { createLogger } from "../base/log.ts";
-import { loadConfig } from "../config/load.ts";
-import { startDaemon } from "../daemon.ts";
-import { sdNotify } from "../linux/sdnotify.ts";
 import type { Command } from "./command.ts";
 
 export const command: Command = {
@@ -10,10 +6,16 @@ export const command: Command = {
   summary: "Serves the CRI. SIGTERM stops it and leaves pods running.",
   async run(args) {
     const { values } = parseArgs({ args, options: { config: { type: "string" } } });
+    const [{ loadConfig }, { createLogger }, { startDaemon }, { sdNotify }] = await Promise.all([
+      import("../config/load.ts"),
+      import("../base/log.ts"),
+      import("../daemon.ts"),
+      import("../linux/sdnotify.ts"),
+    ]);
     const config = loadConfig(values.config === undefined ? {} : { file: values.config });
     const log = createLogger(config.log);
     const stop = untilSignal();
-    const daemon = await startDaemon({ config, log });
+    const daemon = await startDaemon({ config, log, self: [process.execPath, ...process.execArgv, process.argv[1] ?? ""] });
     tell("READY=1");
     log.info(`stopping: ${await stop}`);
     tell("STOPPING=1");
