@@ -1,5 +1,6 @@
 import { closeSync, constants, mkdirSync, openSync } from "node:fs";
 import path from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { CridError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { newId } from "../base/ids.ts";
@@ -103,7 +104,8 @@ async function makePod(env: Env, pod: Pod, options: { handler: RuntimeHandler; r
       .then(() => failpoint("sandbox.run.after-network", { signal })),
   );
   const networkReady = pod.ownUserns ? Promise.resolve() : needsNetworkFirst(pod.config) ? network : namespace;
-  const process = branch(startPause(env, pod, { handler, rollback, signal, networkReady, onCreated }));
+  // The network takes longer: its first plugin is started before this thread gets busy with the bundle.
+  const process = branch(setImmediate().then(() => startPause(env, pod, { handler, rollback, signal, networkReady, onCreated })));
   await Promise.allSettled([namespace, network, process, created]);
   if (first !== undefined) throw first;
   options.signal.throwIfAborted();

@@ -37,7 +37,8 @@ describe("pods on real shims, runc and CNI plugins", { skip }, () => {
     assert.equal(readFileSync(pod.dirs.hostname, "utf8"), "web\n");
     assert.equal(statSync(pod.dirs.shm).mode & 0o7777, 0o1777);
     assert.notEqual(readlinkSync(`/proc/${pod.pausePid}/ns/net`), readlinkSync("/proc/self/ns/net"));
-    assert.equal(readFileSync(`/proc/${pod.pausePid}/cmdline`, "utf8"), "/pause\0");
+    // The runtime's last step, its exec, may still be under way.
+    await until("pause runs", () => readFileSync(`/proc/${pod.pausePid}/cmdline`, "utf8") === "/pause\0");
     assert.deepEqual(
       sandboxes.list({ labels: { app: "web" }, state: "ready" }).map((view) => view.id),
       [id],
