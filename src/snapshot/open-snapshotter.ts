@@ -1,0 +1,53 @@
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ErofsSink } from "../archive/erofs/erofs-sink.ts";
+import { CridError, messageOf } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
+import { OverlaySnapshotter } from "./overlay.ts";
+import type { Snapshotter } from "./snapshotter.ts";
+
+/**
+ * Opens the store of layers in the form that the configuration names; "auto" is EROFS where the kernel mounts an EROFS image
+ * from a file (6.12 and later), else directories. Layers of either form that are there stay in use.
+ *
+ * @param options.root survives a reboot · @param options.mounts gone at reboot
+ * @throws failed-precondition when erofs is asked for and the kernel has it not
+ */
+export async function openSnapshotter(options: {
+  root: string;
+  mounts: string;
+  choice: "auto" | "erofs" | "overlayfs";
+  log: Logger;
+}): Promise<Snapshotter> {
+  const { root, mounts, choice, log } = options;
+  const missing = choice === "overlayfs" ? "" : whyNoErofs();
+  if (choice === "erofs" && missing !== undefined) {
+    throw new CridError(
+      "failed-precondition",
+      `image.snapshotter is erofs, but this kernel cannot mount an EROFS image file (${missing}): set it to auto`,
+    );
+  }
+  const form = missing === undefined ? "erofs" : "directory";
+  if (choice === "auto") log.info({ form, why: missing ?? "this kernel mounts EROFS image files" }, "form of layers chosen");
+  return OverlaySnapshotter.open({ root, mounts, form, log });
+}
+
+/** Tries it, with an empty image; undefined when it works, else the reason. */
+function whyNoErofs(): string | undefined {
+  const directory = mkdtempSync(join(tmpdir(), "crid-probe-"));
+  const point = join(directory, "point");
+  try {
+    const sink = new ErofsSink(join(directory, "image"), Buffer.alloc(16));
+    sink.finish();
+    mkdirSync(point);
+    mount(join(directory, "image"), point, "erofs", MS_RDONLY);
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  } finally {
+    detachAll(point);
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
