@@ -2,7 +2,7 @@ import { isKind } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { Containers } from "../container/containers.ts";
 import type { Sandboxes } from "../sandbox/sandboxes.ts";
-import type { RecoveredContainers } from "./recover.ts";
+import type { RecoveredContainers } from "./deps.ts";
 
 export interface ContainerRecoveryDeps {
   containers: Containers;

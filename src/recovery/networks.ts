@@ -1,24 +1,11 @@
-import type { Logger } from "../base/log.ts";
 import { linkSignals } from "../base/signals.ts";
-import type { Sandboxes } from "../sandbox/sandboxes.ts";
-import type { Store } from "../store/store.ts";
+import type { RecoveryDeps } from "./deps.ts";
 
 /** How long new pods may be held up by a plugin's GC, and by pods whose ADD is under way. */
 const GC_TIMEOUT_MS = 20_000;
 
-export interface GarbageCollector {
-  gc(valid: readonly { containerId: string; ifName: string }[], o: { signal: AbortSignal }): Promise<void>;
-}
-
-interface Deps {
-  store: Pick<Store, "sandboxes" | "cniRetries">;
-  sandboxes: Sandboxes;
-  cni: GarbageCollector;
-  log: Logger;
-}
-
 /** Tells the plugins which attachments are known; they free all others. No ADD runs meanwhile. Never throws. */
-export async function collectNetworks(deps: Deps, options: { signal: AbortSignal }): Promise<void> {
+export async function collectNetworks(deps: RecoveryDeps, options: { signal: AbortSignal }): Promise<void> {
   using link = linkSignals({ signals: [options.signal], timeoutMs: GC_TIMEOUT_MS, step: "CNI GC" });
   try {
     using _closed = await deps.sandboxes.env.networkGate.close({ signal: link.signal });

@@ -7,7 +7,7 @@ import { readMountinfo } from "../linux/mountinfo.ts";
 import { kill } from "../linux/process.ts";
 import { spawnProcess } from "../linux/spawn.ts";
 import { runtimeHandler } from "../sandbox/runtime-handlers.ts";
-import type { RecoveryDeps } from "./recover.ts";
+import type { RecoveryDeps } from "./deps.ts";
 
 const ITEM_TIMEOUT_MS = 30_000;
 const SIGKILL = 9;

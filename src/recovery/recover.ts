@@ -1,12 +1,8 @@
 import { readFileSync } from "node:fs";
 import pLimit from "p-limit";
-import type { Logger } from "../base/log.ts";
-import type { ContainerRecord } from "../records/container-record.ts";
-import type { PodShims, SandboxSettings } from "../sandbox/deps.ts";
 import type { Pod } from "../sandbox/pod.ts";
-import type { Sandboxes } from "../sandbox/sandboxes.ts";
-import type { Store } from "../store/store.ts";
-import { collectNetworks, type GarbageCollector } from "./networks.ts";
+import type { RecoveryDeps } from "./deps.ts";
+import { collectNetworks } from "./networks.ts";
 import { type Orphan, sweepOrphans } from "./orphans.ts";
 import { type PodOutcome, recoverPod } from "./pods.ts";
 
@@ -31,32 +27,6 @@ import { type PodOutcome, recoverPod } from "./pods.ts";
 const PODS_AT_ONCE = 16;
 const CONTAINERS_TIMEOUT_MS = 60_000;
 const BOOT_ID_KEY = "boot-id";
-
-export interface RecoveryDeps {
-  store: Pick<Store, "sandboxes" | "containers" | "cniRetries" | "meta" | "transaction">;
-  sandboxes: Sandboxes;
-  containers: RecoveredContainers;
-  shims: PodShims;
-  netns: { list(): Promise<string[]>; remove(id: string): Promise<void> };
-  cni: GarbageCollector;
-  settings: SandboxSettings;
-  /** `<root>/containers` */
-  containersDir: string;
-  /** Where the OCI runtime keeps its states: the runtime root and the namespace below it. */
-  runtimeStateDir: string;
-  /** Root file systems of containers and image volumes. */
-  snapshots?: { keys(): string[]; remove(key: string): Promise<void> };
-  logger?: { list(): Promise<string[]>; close(id: string): Promise<void> };
-  log: Logger;
-  /** For tests: a reboot is another one. */
-  bootId?: string;
-}
-
-/** The containers' part. */
-export interface RecoveredContainers {
-  /** Follows the running ones again, ends those whose shim is gone, undoes or finishes what was half made or half removed. */
-  recover(sandboxId: string, o: { signal: AbortSignal }): Promise<void>;
-}
 
 export interface RecoveryReport {
   rebooted: boolean;
@@ -87,7 +57,7 @@ async function recoverAll(deps: RecoveryDeps, pods: Pod[], rebooted: boolean, op
       limit(async () => {
         const outcome = await recoverPod(deps.sandboxes.env, pod, { rebooted, signal });
         outcomes[outcome]++;
-        if (outcome === "undone" || outcome === "removed") return;
+        // Of a pod that is gone as well: a container whose creation was interrupted is nowhere but on record.
         await recoverContainers(deps, pod, signal);
       }),
     ),
@@ -109,15 +79,17 @@ async function recoverContainers(deps: RecoveryDeps, pod: Pod, signal: AbortSign
   }
 }
 
-/** Containers whose pod has no record: only a damaged store has such. Without the pod they can't be managed; the sweep takes what is left. */
+/** Containers whose pod has no record: only a damaged store has such. Without the pod they can't be managed. */
 async function forgetLostContainers(deps: RecoveryDeps, signal: AbortSignal): Promise<void> {
-  const lost = deps.store.containers.all().filter((record: ContainerRecord) => deps.store.sandboxes.get(record.sandboxId) === undefined);
-  for (const record of lost) {
-    deps.log.warn({ container: record.id, sandbox: record.sandboxId }, "a container's pod is not on record; removing the container");
-    await deps.sandboxes.env
-      .containers()
-      .remove(record.id, { signal })
-      .catch((error: unknown) => deps.log.warn({ container: record.id, err: error }, "removing a container without a pod failed"));
+  const lost = deps.store.containers.all().filter((record) => deps.store.sandboxes.get(record.sandboxId) === undefined);
+  for (const { id, sandboxId } of lost) {
+    deps.log.warn({ container: id, sandbox: sandboxId }, "a container's pod is not on record; removing the container");
+    try {
+      await deps.containers.recover(sandboxId, { signal });
+      await deps.sandboxes.env.containers().remove(id, { signal });
+    } catch (error) {
+      deps.log.warn({ container: id, err: error }, "removing a container without a pod failed");
+    }
   }
 }
 

@@ -7,7 +7,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { detachAll } from "../linux/mount.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import { noContainers, type PodBed, type PodDaemon, podBed, skip } from "../sandbox/test-pods.ts";
-import { type RecoveryDeps, type RecoveryReport, recover } from "./recover.ts";
+import type { RecoveryDeps } from "./deps.ts";
+import { type RecoveryReport, recover } from "./recover.ts";
 
 const limit = (ms = 60_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
 
