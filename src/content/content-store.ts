@@ -141,6 +141,12 @@ export class ContentStore {
     this.#counted(-found.size, -1);
   }
 
+  /** Removes what a broken off ingest of the digest has left. A no-op while one is open. */
+  async removePartial(digest: string): Promise<void> {
+    const { algorithm, hex } = parseDigest(digest);
+    if (!this.#ingests.has(digest)) await rm(join(this.root, "ingest", `${algorithm}-${hex}`), { force: true });
+  }
+
   /** All whole blobs. */
   async *list(): AsyncGenerator<{ digest: string; size: number; modifiedMs: number }> {
     for (const algorithm of ["sha256", "sha512"]) {

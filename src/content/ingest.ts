@@ -124,6 +124,7 @@ export class Ingest implements AsyncDisposable {
   /** Keeps what has come, for the next ingest of this digest. A no-op after commit and abort. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#handle === undefined) return;
+    if (this.offset === 0) return this.abort();
     try {
       await this.#flush();
     } finally {

@@ -73,6 +73,12 @@ export function fingerprint(credentials: Credentials | undefined): string {
   return credentials === undefined ? "" : createHash("sha256").update(JSON.stringify(credentials)).digest("base64");
 }
 
+/** As `fingerprint`, for what a CRI call brings. */
+export function authKey(auth: RegistryAuth | undefined): string {
+  const filled = Object.entries(auth ?? {}).filter(([, value]) => value !== undefined && value !== "");
+  return filled.length === 0 ? "" : createHash("sha256").update(JSON.stringify(filled)).digest("base64");
+}
+
 function chosen(config: CredentialConfig, source: string): ChosenCredentials {
   const credentials = parseCredentials(config, source);
   return credentials === undefined ? { source: "none" } : { credentials, source };

@@ -1,0 +1,248 @@
+import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
+import type { UnpackLimits } from "../archive/unpack-job.ts";
+import { CridError, isKind } from "../base/errors.ts";
+import { KeyedMutex } from "../base/keyed-mutex.ts";
+import type { Logger } from "../base/log.ts";
+import type { ContentStore } from "../content/content-store.ts";
+import type { ImageRecord } from "../records/image-record.ts";
+import { authKey } from "../registry/auth/credentials.ts";
+import type { RegistryAuth } from "../registry/options.ts";
+import { formatReference, parseReference } from "../registry/reference.ts";
+import type { Registry } from "../registry/registry.ts";
+import type { DiskUsage, PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
+import { Catalog, type ImageTable } from "./catalog.ts";
+import { Collector } from "./collector.ts";
+import { Layers } from "./layers.ts";
+import { Leases } from "./leases.ts";
+import { pinnedBy } from "./pinned.ts";
+import { hostPlatform, type Platform } from "./platform.ts";
+import type { PullReport } from "./progress.ts";
+import { Puller } from "./pull.ts";
+import { SingleFlight } from "./single-flight.ts";
+import { Volumes } from "./volumes.ts";
+
+export interface ImagesOptions {
+  table: ImageTable;
+  /** Runs several writes of the table as one. */
+  transaction?: <T>(run: () => T) => T;
+  content: ContentStore;
+  registry: Pick<Registry, "open">;
+  snapshotter: Snapshotter;
+  unpacker: Pick<LayerUnpacker, "unpack">;
+  /** Where leases of pulls are kept; survives a reboot. */
+  leasesDir: string;
+  /** Where image volumes are mounted; gone at reboot. */
+  volumesDir: string;
+  /**
+   * From the containers' records: the key of each root file system and image volume, and the image it was made of. One whose key the
+   * snapshotter does not have does not count.
+   */
+  inUse: () => Iterable<{ key: string; imageId: string }>;
+  /** `image` of the configuration. */
+  maxConcurrentDownloads: number;
+  discardUnpackedLayers: boolean;
+  pinned: readonly string[];
+  unpackLimits?: UnpackLimits;
+  platform?: Platform;
+  log: Logger;
+}
+
+/**
+ * The images of the node, as the CRI's ImageService and the containers need them.
+ *
+ * An image is its config: two references to the same config are one image with two names. Removing it by any of its names
+ * removes it with all of them. A container that runs keeps its layers: the image is gone from every list, its layers go when
+ * the last such container does.
+ */
+export class Images {
+  readonly #options: ImagesOptions;
+  readonly #catalog: Catalog;
+  readonly #collector: Collector;
+  readonly #leases: Leases;
+  readonly #puller: Puller;
+  readonly #volumes: Volumes;
+  readonly #pulls = new SingleFlight<ImageRecord>();
+  readonly #removing = new KeyedMutex();
+  /** Root file systems and volumes made by this process: key -> image id. Containers' records know of the earlier ones. */
+  readonly #users = new Map<string, string>();
+
+  constructor(options: ImagesOptions) {
+    const { table, content, snapshotter, unpacker, log } = options;
+    this.#options = options;
+    this.#catalog = new Catalog({ table, transaction: options.transaction ?? ((run) => run()), isPinned: pinnedBy(options.pinned) });
+    this.#leases = new Leases({ directory: options.leasesDir, log });
+    this.#collector = new Collector({ content, snapshotter, catalog: this.#catalog, leases: this.#leases, log });
+    const layers = new Layers({
+      content,
+      snapshotter,
+      unpacker,
+      collector: this.#collector,
+      maxConcurrentDownloads: options.maxConcurrentDownloads,
+      log,
+      ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
+    });
+    this.#puller = new Puller({
+      registry: options.registry,
+      content,
+      catalog: this.#catalog,
+      leases: this.#leases,
+      collector: this.#collector,
+      layers,
+      platform: options.platform ?? hostPlatform(),
+      maxConcurrentDownloads: options.maxConcurrentDownloads,
+      discardUnpackedLayers: options.discardUnpackedLayers,
+      log,
+    });
+    this.#volumes = new Volumes({ directory: options.volumesDir, snapshotter });
+  }
+
+  /**
+   * Once, before the first pull and after the containers' records are there: forgets images whose layers are lost (the next pull
+   * brings them back), and removes blobs and layers that nothing refers to.
+   */
+  async start(): Promise<void> {
+    await this.#leases.load();
+    for (const record of this.#catalog.all()) {
+      const missing = record.chainIds.find((chainId) => !this.#options.snapshotter.hasLayer(chainId));
+      if (missing !== undefined) {
+        this.#options.log.warn(
+          { id: record.id, tags: record.repoTags, chainId: missing },
+          "an image has lost a layer; it is forgotten until it is pulled again",
+        );
+        this.#catalog.remove(record.id);
+      } else if (record.detached === true && !this.#isUsed(record.id)) {
+        this.#catalog.remove(record.id);
+      }
+    }
+    await this.#collector.collectAll();
+  }
+
+  /**
+   * Pulls an image and returns it. Asks the registry even when it is here: a tag may have moved, and the credentials may not
+   * allow it. Calls at the same time for the same reference with the same credentials are one pull, which goes on while any
+   * of the callers waits.
+   *
+   * @throws CridError: invalid-argument (reference), not-found, unauthenticated, permission-denied, resource-exhausted (rate
+   * limit, disk), unavailable, data-loss (the registry lies), failed-precondition (configuration, platform), unimplemented
+   */
+  async pull(ref: string, o: { auth?: RegistryAuth | undefined; signal: AbortSignal }): Promise<ImageRecord> {
+    const reference = parseReference(ref);
+    const key = `${formatReference(reference)} ${authKey(o.auth)}`;
+    return this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { auth: o.auth, signal }), o);
+  }
+
+  /** By reference (short ones too), id or unique prefix of an id. */
+  get(refOrId: string): ImageRecord | undefined {
+    return this.#catalog.find(refOrId);
+  }
+
+  list(): ImageRecord[] {
+    return this.#catalog.list();
+  }
+
+  /** Pulls under way, with what they have so far. */
+  pulls(): PullReport[] {
+    return this.#puller.reports();
+  }
+
+  /** Removes the image with all its names, its blobs and its layers, as far as nothing else uses them. Idempotent. */
+  async remove(refOrId: string, o: { signal: AbortSignal }): Promise<void> {
+    const found = this.get(refOrId);
+    if (found === undefined) return;
+    using _ = await this.#removing.acquire(found.id, o);
+    const record = this.#catalog.record(found.id);
+    if (record === undefined || record.detached === true) return;
+    if (this.#isUsed(record.id)) this.#catalog.detach(record.id);
+    else this.#catalog.remove(record.id);
+    this.#options.log.info({ id: record.id, tags: record.repoTags, digests: record.repoDigests }, "removed an image");
+    await this.#collector.collect({ blobs: record.blobs ?? [record.id, record.manifestDigest], chainIds: record.chainIds });
+  }
+
+  /** Gives an image one more name. @throws not-found, invalid-argument */
+  tag(refOrId: string, name: string): ImageRecord {
+    const reference = parseReference(name);
+    if (reference.digest !== undefined) throw new CridError("invalid-argument", `tag image: ${JSON.stringify(name)} has a digest`);
+    const found = this.get(refOrId);
+    const tagged = found === undefined ? undefined : this.#catalog.tag(found.id, formatReference(reference));
+    if (tagged === undefined) throw new CridError("not-found", `tag image: no image ${JSON.stringify(refOrId)}`);
+    return tagged;
+  }
+
+  /** What images take on disk: layers, containers' own files, and blobs. */
+  async fsInfo(): Promise<{ mountpoint: string; bytes: number; inodes: number }[]> {
+    const { snapshotter, content } = this.#options;
+    const layers = await snapshotter.usageTotal();
+    const blobs = content.usage;
+    return [{ mountpoint: snapshotter.root, bytes: layers.bytes + blobs.bytes, inodes: layers.inodes + blobs.inodes }];
+  }
+
+  /** Makes the root file system `key` of the image and returns its mounts; the same mounts when called again. */
+  async rootfs(key: string, image: ImageRecord, o: PrepareOptions = {}): Promise<RootfsMount[]> {
+    return this.#using(key, image, () => this.#options.snapshotter.prepare(key, image.chainIds, o));
+  }
+
+  /** Idempotent. */
+  async releaseRootfs(key: string): Promise<void> {
+    await this.#options.snapshotter.remove(key);
+    await this.#unused(key);
+  }
+
+  /** What the container wrote. @throws not-found */
+  async rootfsUsage(key: string): Promise<DiskUsage> {
+    return this.#options.snapshotter.usage(key);
+  }
+
+  /** Mounts an image read-only on the host and returns where; the same path when called again. */
+  async mountVolume(key: string, image: ImageRecord, o: Pick<PrepareOptions, "idmap"> = {}): Promise<string> {
+    return this.#using(key, image, () => this.#volumes.mount(key, image.chainIds, o));
+  }
+
+  /** Idempotent. */
+  async releaseVolume(key: string): Promise<void> {
+    await this.#volumes.release(key);
+    await this.#unused(key);
+  }
+
+  /** Keys of all image volumes that are mounted or half made, those of an earlier process too. */
+  async volumeKeys(): Promise<string[]> {
+    return this.#volumes.keys();
+  }
+
+  async #using<T>(key: string, image: ImageRecord, make: () => Promise<T>): Promise<T> {
+    const known = this.#users.has(key);
+    if (this.#catalog.record(image.id) === undefined)
+      throw new CridError("not-found", `image ${nameOf(image)} has been removed; pull it again`);
+    // From here on remove() leaves the layers alone: no await stands between the look and this.
+    this.#users.set(key, image.id);
+    try {
+      return await make();
+    } catch (error) {
+      if (!known) this.#users.delete(key);
+      throw isKind(error, "not-found") ? CridError.from(error, `image ${nameOf(image)} has lost a layer; pull it again`) : error;
+    }
+  }
+
+  /** The key is gone: if it was the last to use an image that has been removed, the image's layers go. */
+  async #unused(key: string): Promise<void> {
+    const id = this.#users.get(key);
+    this.#users.delete(key);
+    const detached = this.#catalog.all().filter((record) => record.detached === true && (id === undefined || record.id === id));
+    for (const record of detached) {
+      using _ = await this.#removing.acquire(record.id);
+      if (this.#catalog.record(record.id)?.detached !== true || this.#isUsed(record.id)) continue;
+      this.#catalog.remove(record.id);
+      await this.#collector.collect({ blobs: [], chainIds: record.chainIds });
+    }
+  }
+
+  #isUsed(id: string): boolean {
+    for (const user of this.#users.values()) if (user === id) return true;
+    const keys = new Set(this.#options.snapshotter.keys());
+    for (const { key, imageId } of this.#options.inUse()) if (imageId === id && keys.has(key)) return true;
+    return false;
+  }
+}
+
+function nameOf(image: ImageRecord): string {
+  return image.repoTags[0] ?? image.repoDigests[0] ?? image.id;
+}

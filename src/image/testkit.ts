@@ -1,0 +1,89 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { LayerUnpacker } from "../archive/layer-unpacker.ts";
+import { silentLogger } from "../base/log.ts";
+import { ContentStore } from "../content/content-store.ts";
+import type { RegistryConfig } from "../registry/options.ts";
+import { Registry } from "../registry/registry.ts";
+import { OverlaySnapshotter } from "../snapshot/overlay.ts";
+import { Store } from "../store/store.ts";
+import { Images, type ImagesOptions } from "./images.ts";
+
+/** Everything that a daemon puts around Images, real, in a folder of its own. */
+export interface ImageNode extends AsyncDisposable {
+  root: string;
+  images: Images;
+  content: ContentStore;
+  snapshotter: OverlaySnapshotter;
+  registry: Registry;
+  users: { key: string; imageId: string }[];
+  /** Names of everything on disk: blobs, partial blobs, layers, staging, leases. */
+  left(): Promise<Record<string, number>>;
+  /** Stops this one without cleaning up and starts another on the same folder. */
+  restart(options?: Partial<ImagesOptions>): Promise<ImageNode>;
+}
+
+export async function startNode(
+  o: { root?: string; registry?: Partial<RegistryConfig>; progressTimeoutMs?: number; images?: Partial<ImagesOptions> } = {},
+): Promise<ImageNode> {
+  const root = o.root ?? (await mkdtemp(join(tmpdir(), "crid-images-")));
+  const log = silentLogger();
+  const store = Store.open({ path: join(root, "meta.db"), lockPath: join(root, "lock"), log });
+  const content = await ContentStore.open({ root: join(root, "content"), log });
+  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "snapshots"), mounts: join(root, "mounts"), form: "directory", log });
+  const unpacker = new LayerUnpacker({ threads: 2 });
+  const registry = new Registry({
+    config: { configPath: [], mirrors: {}, ...o.registry },
+    progressTimeoutMs: o.progressTimeoutMs ?? 60_000,
+    log,
+    env: {},
+  });
+  const users: ImageNode["users"] = [];
+  const images = new Images({
+    table: store.images,
+    transaction: (run) => store.transaction(run),
+    content,
+    registry,
+    snapshotter,
+    unpacker,
+    leasesDir: join(root, "content/leases"),
+    volumesDir: join(root, "volumes"),
+    inUse: () => users,
+    maxConcurrentDownloads: 6,
+    discardUnpackedLayers: false,
+    pinned: [],
+    log,
+    ...o.images,
+  });
+  await images.start();
+  const stop = async (): Promise<void> => {
+    await unpacker[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+    store.close();
+  };
+  const count = async (path: string): Promise<number> => (await readdir(join(root, path))).length;
+  return {
+    root,
+    images,
+    content,
+    snapshotter,
+    registry,
+    users,
+    left: async () => ({
+      blobs: await count("content/blobs/sha256"),
+      ingests: await count("content/ingest"),
+      leases: await count("content/leases"),
+      layers: await count("snapshots/layers"),
+      staging: await count("snapshots/staging"),
+    }),
+    restart: async (options) => {
+      await stop();
+      return startNode({ ...o, root, images: { ...o.images, ...options } });
+    },
+    [Symbol.asyncDispose]: async () => {
+      await stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+}
