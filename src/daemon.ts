@@ -1,6 +1,6 @@
-import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { LayerUnpacker } from "./archive/layer-unpacker.ts";
 import { CridError, messageOf } from "./base/errors.ts";
 import type { Logger } from "./base/log.ts";
 import { Cgroups } from "./cgroup/cgroups.ts";
@@ -8,28 +8,34 @@ import { type CgroupDriver, containerCgroupPath } from "./cgroup/paths.ts";
 import { Cni } from "./cni/cni.ts";
 import type { Config } from "./config/schema.ts";
 import { Containers } from "./container/containers.ts";
-import type { ContainerImages } from "./container/deps.ts";
 import { LifecycleEvents } from "./container/events.ts";
 import { probeSpecHost } from "./container/spec-host.ts";
+import { ContentStore } from "./content/content-store.ts";
+import { Images } from "./image/images.ts";
+import { hasFilesystem, kernelAtLeast } from "./linux/kernel.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { LoggerClient } from "./logger/logger-client.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { serveMetrics } from "./metrics/serve.ts";
 import { NetnsDriver } from "./netns/netns.ts";
 import type { SpecHost } from "./oci/host.ts";
+import { type Paths, pathsOf, pauseRootfs } from "./paths.ts";
 import type { SecurityProfile } from "./records/pod-config.ts";
 import { containerRecovery } from "./recovery/containers.ts";
 import { recover } from "./recovery/recover.ts";
-import type { PauseImages, SandboxSettings } from "./sandbox/deps.ts";
+import { Registry } from "./registry/registry.ts";
+import type { SandboxSettings } from "./sandbox/deps.ts";
 import { probeRuntimeFeatures } from "./sandbox/runtime-features.ts";
 import { runtimeHandler } from "./sandbox/runtime-handlers.ts";
 import { Sandboxes } from "./sandbox/sandboxes.ts";
 import { imageHandlers, runtimeHandlers } from "./server/handlers/handlers.ts";
 import { NodeInfo } from "./server/node-info.ts";
 import { CriServer } from "./server/server.ts";
-import type { Images, StreamingUrls } from "./server/services.ts";
+import type { StreamingUrls } from "./server/services.ts";
 import { EventServer } from "./shim/event-server.ts";
 import { Shims } from "./shim/shims.ts";
+import { OverlaySnapshotter } from "./snapshot/overlay.ts";
+import type { LayerForm } from "./snapshot/snapshotter.ts";
 import { Store } from "./store/store.ts";
 import { version } from "./version.ts";
 
@@ -50,37 +56,6 @@ export interface DaemonOptions {
   log: Logger;
   /** argv that runs crid itself; the logger is started by it. */
   self: readonly string[];
-}
-
-/** Where everything is. `root` survives a reboot, `state` does not. */
-interface Paths {
-  root: string;
-  state: string;
-  database: string;
-  lock: string;
-  containers: string;
-  bundles: string;
-  pods: string;
-  netns: string;
-  events: string;
-  shimSockets: string;
-  runc: string;
-}
-
-function pathsOf({ root, state }: Config): Paths {
-  return {
-    root,
-    state,
-    database: join(root, "meta.db"),
-    lock: join(root, "crid.lock"),
-    containers: join(root, "containers"),
-    bundles: join(state, "bundles"),
-    pods: join(state, "pods"),
-    netns: join(state, "netns"),
-    events: join(state, "events.sock"),
-    shimSockets: join(state, "s"),
-    runc: join(state, "runc"),
-  };
 }
 
 /**
@@ -123,6 +98,13 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       containersDir: paths.containers,
       runtimeStateDir: join(paths.runc, namespace),
       logger: drivers.logger,
+      snapshots: {
+        keys: () => drivers.snapshotter.keys(),
+        remove: async (key) => {
+          await domain.images.releaseVolume(key);
+          await domain.images.releaseRootfs(key);
+        },
+      },
       log,
     },
     { signal: stopping.signal },
@@ -139,6 +121,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 interface Drivers {
   cgroups: Cgroups;
   cgroupDriver: CgroupDriver;
+  content: ContentStore;
+  snapshotter: OverlaySnapshotter;
+  registry: Registry;
+  unpacker: LayerUnpacker;
   netns: NetnsDriver;
   cni: Cni;
   events: EventServer;
@@ -165,7 +151,14 @@ async function startDrivers(options: DaemonOptions, paths: Paths, metrics: Metri
   );
   // Not waited for: whoever needs the logger waits for it, and a pod that has no container yet does not.
   logger.ensureRunning().catch((error: unknown) => log.error({ err: error }, "the logger does not start; containers cannot be created"));
-  await Promise.all([cni.start(), events.listen()]);
+  const unpacker = stack.use(new LayerUnpacker());
+  const registry = new Registry({ config: config.registry, progressTimeoutMs: config.image.pullProgressTimeout, log });
+  const [content, snapshotter] = await Promise.all([
+    ContentStore.open({ root: paths.content, log }),
+    OverlaySnapshotter.open({ root: paths.snapshots, mounts: paths.layerMounts, form: layerForm(config.image.snapshotter), log }),
+    cni.start(),
+    events.listen(),
+  ]);
   const shims = new Shims({
     stateDir: paths.state,
     namespace,
@@ -175,7 +168,7 @@ async function startDrivers(options: DaemonOptions, paths: Paths, metrics: Metri
     log,
   });
   const cgroupDriver = config.cgroupDriver === "auto" ? cgroups.detectDriver() : config.cgroupDriver;
-  return { cgroups, cgroupDriver, netns, cni, events, shims, logger };
+  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger };
 }
 
 interface Domain {
@@ -202,7 +195,7 @@ async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, dr
     ...(unsetSeccomp && { unsetSeccomp }),
   };
   const specHost = await specHostOf(settings, cgroups, log);
-  const images = noImages();
+  const images = await makeImages(config, paths, store, drivers, log);
   const sandboxes = new Sandboxes({
     store,
     shims: drivers.shims,
@@ -241,6 +234,43 @@ async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, dr
     cniRetries: () => sandboxes.retries.list().length,
   });
   return { settings, sandboxes, containers, images };
+}
+
+async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, log: Logger): Promise<Images> {
+  const { content, snapshotter, registry, unpacker } = drivers;
+  const images: Images = new Images({
+    table: store.images,
+    transaction: (run) => store.transaction(run),
+    content,
+    registry,
+    snapshotter,
+    unpacker,
+    leasesDir: paths.leases,
+    volumesDir: paths.volumes,
+    inUse: (): Iterable<{ key: string; imageId: string }> =>
+      imagesInUse(store, config.sandbox.image === "" ? undefined : images.get(config.sandbox.image)?.id),
+    maxConcurrentDownloads: config.image.maxConcurrentDownloads,
+    discardUnpackedLayers: config.image.discardUnpackedLayers,
+    pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
+    log,
+  });
+  await images.start();
+  return images;
+}
+
+/** The root file systems and image volumes on record, and what they are made of. */
+function* imagesInUse(store: Store, pauseImageId: string | undefined): Generator<{ key: string; imageId: string }> {
+  for (const { id, imageId, imageMounts } of store.containers.all()) {
+    yield { key: id, imageId };
+    for (const mount of imageMounts) yield { key: mount.snapshotKey, imageId: mount.imageId };
+  }
+  if (pauseImageId !== undefined) for (const { id } of store.sandboxes.all()) yield { key: id, imageId: pauseImageId };
+}
+
+/** EROFS images can be mounted straight from a file since Linux 6.12. */
+function layerForm(snapshotter: Config["image"]["snapshotter"]): LayerForm {
+  if (snapshotter !== "auto") return snapshotter === "erofs" ? "erofs" : "directory";
+  return hasFilesystem("erofs") && kernelAtLeast(6, 12) ? "erofs" : "directory";
 }
 
 async function startEdge(
@@ -300,34 +330,10 @@ async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logg
   return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly });
 }
 
-/** The built-in pause: beside the bundle when released, in dist/ when run from source. */
-function pauseRootfs(): string {
-  const places = ["pause/rootfs", "../dist/pause/rootfs"].map((place) => join(import.meta.dirname, place));
-  return places.find((place) => existsSync(place)) ?? places[0] ?? "";
-}
-
 function countBy(states: readonly string[]): Record<string, number> {
   const counts: Record<string, number> = { created: 0, running: 0, exited: 0, unknown: 0 };
   for (const state of states) counts[state] = (counts[state] ?? 0) + 1;
   return counts;
-}
-
-function noImages(): Images & ContainerImages & PauseImages {
-  const missing = async (): Promise<never> => {
-    throw new CridError("unimplemented", "images are not built yet");
-  };
-  return {
-    pull: missing,
-    get: () => undefined,
-    list: () => [],
-    remove: missing,
-    fsInfo: async () => [],
-    rootfs: missing,
-    releaseRootfs: async () => {},
-    rootfsUsage: missing,
-    mountVolume: missing,
-    releaseVolume: async () => {},
-  };
 }
 
 function noStreaming(): StreamingUrls {

@@ -16,7 +16,7 @@ const commands: Record<string, () => Promise<{ command: Command }>> = {
 export async function runCommandLine(args: string[]): Promise<number> {
   const [name = "", ...rest] = args;
   try {
-    if (name === "--version" || name === "-v") return (await (await commands["version"]?.())?.command.run([])) ?? 1;
+    if (name === "--version" || name === "-v") return (await (await commands.version?.())?.command.run([])) ?? 1;
     if (name === "" || name === "help" || name === "--help" || name === "-h") {
       process.stdout.write(await usage());
       return name === "" ? 1 : 0;
