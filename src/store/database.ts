@@ -4,11 +4,12 @@ import { DatabaseSync } from "node:sqlite";
 import { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { migrate } from "./migrations.ts";
+import { salvage } from "./salvage.ts";
 import { fromSqlite, isDamage } from "./sqlite-errors.ts";
 
 /**
- * Opens the database, creates or migrates it. One that is damaged is moved aside, never deleted, and an empty one is opened in
- * its place: a node that can't start its runtime is worse than one that makes its pods anew.
+ * Opens the database, creates or migrates it. One that is damaged is moved aside, never deleted, and a new one is opened in its
+ * place with the records that could still be read: a node that can't start its runtime is worse than one that lost some.
  *
  * WAL with synchronous=NORMAL: a commit survives the death of the process at any instant; a power cut may lose the last ones,
  * but it ends the containers as well (the next start sees another boot id and starts from that).
@@ -20,11 +21,13 @@ export function openDatabase(options: { path: string; log: Logger }): { database
   } catch (error) {
     if (!isDamage(error)) throw fromSqlite(error, `open store ${options.path}`);
     const movedTo = moveAside(options.path);
+    const database = openChecked(options.path);
+    const saved = salvage(movedTo, database);
     options.log.error(
-      { path: options.path, movedTo, err: error },
-      "the store is damaged: moved aside, starting with an empty one; `crid state rebuild` makes the image records anew from the content store, the kubelet makes the pods anew",
+      { path: options.path, movedTo, saved, err: error },
+      "the store is damaged: moved aside, going on with the records that could still be read; `crid state rebuild` makes image records anew from the content store, the kubelet makes pods anew",
     );
-    return { database: openChecked(options.path), movedTo };
+    return { database, movedTo };
   }
 }
 

@@ -221,3 +221,23 @@ test("a damaged database is moved aside and the store opens empty", () => {
   assert.ok(store.damaged !== undefined && fs.existsSync(store.damaged));
   store.sandboxes.put(sandbox("s1"));
 });
+
+test("of a damaged database, what can be read is kept", () => {
+  {
+    using store = open();
+    for (let i = 0; i < 300; i++) store.sandboxes.put(sandbox(`s${i}`));
+    store.meta.set("boot-id", "b1");
+  }
+  const file = path.join(dir, "meta.db");
+  const fd = fs.openSync(file, "r+");
+  fs.writeSync(fd, Buffer.alloc(8192, 0xff), 0, 8192, Math.floor(fs.fstatSync(fd).size / 2 / 4096) * 4096);
+  fs.closeSync(fd);
+  const saved = ((): number => {
+    using store = open();
+    assert.ok(store.damaged !== undefined);
+    return store.sandboxes.size;
+  })();
+  assert.ok(saved > 200 && saved < 300, `${saved} of 300`);
+  using store = open();
+  assert.deepEqual([store.damaged, store.sandboxes.size], [undefined, saved]);
+});
