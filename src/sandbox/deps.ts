@@ -1,11 +1,12 @@
 import type { Logger } from "../base/log.ts";
+import type { CniPod } from "../cni/runtime-args.ts";
 import type { ContainerShim, ShimCleaner } from "../container/deps.ts";
 import type { LifecycleEvent } from "../container/events.ts";
 import type { SpecHost } from "../oci/host.ts";
 import type { CniAttachment } from "../records/cni-attachment.ts";
 import type { CniRetryRecord } from "../records/cni-retry-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
-import type { DnsConfig, PortMapping, SecurityProfile } from "../records/pod-config.ts";
+import type { SecurityProfile } from "../records/pod-config.ts";
 import type { SandboxRecord } from "../records/sandbox-record.ts";
 import type { ShimAddress } from "../records/task-process.ts";
 import type { ShimProcess } from "../shim/shim-processes.ts";
@@ -35,22 +36,6 @@ export interface PodShims extends ShimCleaner {
   find(o: { id: string; bundle: string; binary: string }, s: { signal: AbortSignal; timeoutMs: number }): Promise<PodShim | undefined>;
   /** The shim processes of this daemon, whether anybody remembers them or not. */
   list(): Promise<ShimProcess[]>;
-}
-
-/** A pod as the CNI driver sees it. */
-export interface CniPod {
-  id: string;
-  netnsPath: string;
-  name: string;
-  namespace: string;
-  uid: string;
-  portMappings: PortMapping[];
-  /** Bits per second. */
-  bandwidth?: { ingress?: number; egress?: number };
-  dns?: DnsConfig;
-  annotations: Record<string, string>;
-  labels: Record<string, string>;
-  cgroupPath?: string;
 }
 
 export interface PodCni {

@@ -1,9 +1,9 @@
-import { CridError } from "../base/errors.ts";
 import type { Rollback } from "../base/rollback.ts";
+import type { CniPod } from "../cni/runtime-args.ts";
 import type { CniAttachment } from "../records/cni-attachment.ts";
 import type { CniRetryRecord } from "../records/cni-retry-record.ts";
 import type { PodConfig } from "../records/pod-config.ts";
-import type { CniPod, SandboxDeps } from "./deps.ts";
+import type { SandboxDeps } from "./deps.ts";
 import type { Env } from "./env.ts";
 import type { Pod } from "./pod.ts";
 
@@ -90,51 +90,19 @@ async function detach(
   }
 }
 
-/** The pod as the CNI driver sees it. @throws invalid-argument for a bandwidth annotation that is no quantity */
-export function cniPod(id: string, config: PodConfig, netnsPath: string): CniPod {
-  const bandwidth = podBandwidth(config.annotations);
+/** The pod as the CNI driver sees it; the driver reads what the annotations say about bandwidth. */
+function cniPod(id: string, config: PodConfig, netnsPath: string): CniPod {
+  const { name, namespace, uid, portMappings, dns, annotations, labels, cgroupParent } = config;
   return {
     id,
     netnsPath,
-    name: config.name,
-    namespace: config.namespace,
-    uid: config.uid,
-    portMappings: config.portMappings.filter((mapping) => mapping.hostPort > 0),
-    ...(bandwidth !== undefined && { bandwidth }),
-    ...(config.dns !== undefined && { dns: config.dns }),
-    annotations: config.annotations,
-    labels: config.labels,
-    ...(config.cgroupParent !== "" && { cgroupPath: config.cgroupParent }),
+    name,
+    namespace,
+    uid,
+    portMappings,
+    ...(dns !== undefined && { dns }),
+    annotations,
+    labels,
+    ...(cgroupParent !== "" && { cgroupPath: cgroupParent }),
   };
-}
-
-/** https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/network-plugins/#support-traffic-shaping */
-function podBandwidth(annotations: Record<string, string>): { ingress?: number; egress?: number } | undefined {
-  const ingress = bitsPerSecond(annotations, "kubernetes.io/ingress-bandwidth");
-  const egress = bitsPerSecond(annotations, "kubernetes.io/egress-bandwidth");
-  if (ingress === undefined && egress === undefined) return undefined;
-  return { ...(ingress !== undefined && { ingress }), ...(egress !== undefined && { egress }) };
-}
-
-const QUANTITY_SUFFIX: Record<string, number> = {
-  "": 1,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-  T: 1e12,
-  P: 1e15,
-  Ki: 2 ** 10,
-  Mi: 2 ** 20,
-  Gi: 2 ** 30,
-  Ti: 2 ** 40,
-  Pi: 2 ** 50,
-};
-
-/** A Kubernetes quantity such as "10M" or "1.5Gi", in bits per second. */
-function bitsPerSecond(annotations: Record<string, string>, key: string): number | undefined {
-  const text = annotations[key];
-  if (text === undefined) return undefined;
-  const match = /^(\d+(?:\.\d+)?)(|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)$/.exec(text);
-  if (match === null) throw new CridError("invalid-argument", `annotation ${key}: "${text}" is no quantity; write it as 10M`);
-  return Math.round(Number(match[1]) * (QUANTITY_SUFFIX[match[2] ?? ""] ?? 1));
 }

@@ -1,4 +1,4 @@
-import { CridError, isAbort } from "../base/errors.ts";
+import { CridError, isAbort, messageOf } from "../base/errors.ts";
 import { linkSignals } from "../base/signals.ts";
 
 /** One step of an operation, in milliseconds from its start; `ms` is undefined while it runs. */
@@ -50,7 +50,8 @@ export class Timeline {
     } catch (error) {
       // What an aborted call threw says less than why it was aborted.
       const reason: unknown = link.signal.aborted && isAbort(error) ? link.signal.reason : error;
-      throw CridError.from(reason, step);
+      // The deadline of this very step says its name already.
+      throw CridError.from(reason, messageOf(reason).startsWith(`${step}: `) ? undefined : step);
     } finally {
       entry.ms = round(performance.now() - this.#start - entry.at);
       this.#onStep?.(this.#operation, step, entry.ms / 1000);
