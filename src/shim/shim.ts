@@ -55,9 +55,7 @@ export class Shim {
       bundle: task.bundle,
       rootfs: task.rootfs.map(({ type, source, target, options: flags }) => ({ type, source, target, options: [...flags] })),
       terminal: task.terminal,
-      stdin: task.stdin,
-      stdout: task.stdout,
-      stderr: task.stderr,
+      ...stdioOf(task),
       options: packRuncOptions(task.runtimeOptions),
     };
     const { pid } = await this.#service.call(taskMethods.create, request, { ...options, step: `create task ${shortId(task.id)}` });
@@ -84,8 +82,8 @@ export class Shim {
 
   /** Adds a process to a task; `start` with the same execId runs it. @throws already-exists for an execId in use */
   async exec(id: string, exec: ExecTask, options: { signal?: AbortSignal }): Promise<void> {
-    const { process, ...rest } = exec;
-    const request = { id, ...rest, spec: packOci("Process", process) };
+    const { execId, terminal, process } = exec;
+    const request = { id, execId, terminal, ...stdioOf(exec), spec: packOci("Process", process) };
     await this.#service.call(taskMethods.exec, request, { ...options, step: stepOf("add a process to", id, exec.execId) });
   }
 
@@ -181,6 +179,20 @@ export class Shim {
     const step = stepOf(verb, id, execId);
     return this.#service.call(rpc, { id, execId: execId ?? "" }, { step, ...(signal === undefined ? {} : { signal }) });
   }
+}
+
+/**
+ * Without a terminal, a shim that gets some of the three and not the outputs tries to open "" and then never answers Create
+ * (1.6 to 2.4, process/io.go). None at all is well: then all are /dev/null.
+ */
+function stdioOf(io: { terminal: boolean; stdin: string; stdout: string; stderr: string }): {
+  stdin: string;
+  stdout: string;
+  stderr: string;
+} {
+  const { stdin, stdout, stderr } = io;
+  if (io.terminal || (stdin === "" && stdout === "" && stderr === "")) return { stdin, stdout, stderr };
+  return { stdin, stdout: stdout === "" ? "/dev/null" : stdout, stderr: stderr === "" ? "/dev/null" : stderr };
 }
 
 /** "start process 9c1e of task 3f2a". */

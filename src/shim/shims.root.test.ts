@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { closeSync, constants, existsSync, readSync } from "node:fs";
-import { rm } from "node:fs/promises";
+import { closeSync, constants, existsSync, readFileSync, readSync, writeSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { CridError } from "../base/errors.ts";
 import { mkfifo, openFd } from "../linux/files.ts";
-import { processState } from "../linux/process.ts";
+import { kill, processState } from "../linux/process.ts";
 import { execProcess, shimBed, shimBinaries } from "./test-shim.ts";
 
 const limit = (ms = 20_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
@@ -118,6 +118,53 @@ for (const { version, path: binary, skip } of shimBinaries) {
 
       await until("nothing is left", async () => (await bed.leftovers()).length === 0);
       t.diagnostic(`${version}: ms: ${times.join(", ")}`);
+    });
+
+    test("a root file system of mounts, stdin, a terminal, limits, freezing; a dead shim's mounts are removed", async () => {
+      await using bed = await shimBed();
+      const pod = await bed.bundle({ args: ["sh", "-c", "cat > /file; sleep 100"] });
+      const [lower, upper, work] = ["lower", "upper", "work"].map((name) => join(bed.dir, name));
+      for (const dir of [lower, upper, work]) await mkdir(dir ?? "");
+      const rootfs = [
+        { type: "overlay", source: "overlay", target: "", options: [`lowerdir=${lower}`, `upperdir=${upper}`, `workdir=${work}`] },
+      ];
+      const stdin = join(bed.dir, "in");
+      mkfifo(stdin);
+      const shim = await bed.shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit());
+      const writer = openFd(stdin, constants.O_RDWR | constants.O_NONBLOCK);
+      await shim.create(bed.task(pod, { stdin, rootfs }), limit());
+      await shim.start(pod.id, limit());
+      writeSync(writer, "words");
+      closeSync(writer);
+      await shim.closeIO(pod.id, {}, limit());
+      const file = join(upper ?? "", "file");
+      await until("the file is written", () => existsSync(file) && readFileSync(file, "utf8") === "words");
+
+      await shim.pause(pod.id, limit());
+      assert.equal((await shim.state(pod.id, limit())).status, "paused");
+      await shim.resume(pod.id, limit());
+      assert.equal((await shim.state(pod.id, limit())).status, "running");
+      await shim.update(pod.id, { cpu: { shares: 512 }, memory: { limit: 64 << 20 } }, {}, limit());
+
+      const out = join(bed.dir, "tty");
+      mkfifo(out);
+      const reader = openFd(out, constants.O_RDWR | constants.O_NONBLOCK);
+      const process = {
+        ...execProcess("sh", "-c", "while [ \"$(stty size)\" != '30 90' ]; do sleep 0.05; done; echo hello"),
+        terminal: true,
+      };
+      await shim.exec(pod.id, { execId: "t", terminal: true, stdin: "", stdout: out, stderr: "", process }, limit());
+      await shim.start(pod.id, { execId: "t", ...limit() });
+      await shim.resizePty(pod.id, { execId: "t", width: 90, height: 30 }, limit());
+      assert.equal((await shim.wait(pod.id, { execId: "t", ...limit() })).exitStatus, 0);
+      await until("the words of the terminal", () => readReady(reader));
+      closeSync(reader);
+
+      assert.ok((await bed.leftovers()).some((left) => left.includes("overlay")));
+      kill(shim.pid, 9);
+      await shim.closed;
+      await bed.shims.delete({ ...pod, binary }, limit());
+      await until("nothing is left", async () => (await bed.leftovers()).length === 0);
     });
 
     test("a killed shim: closed settles, connect is refused, delete cleans", async () => {

@@ -119,6 +119,12 @@ function spec(id: string, bundle: string, options: BundleOptions): object {
   const mounts = [
     { destination: "/proc", type: "proc", source: "proc" },
     { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
+      options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+    },
   ];
   const programs = ["/bin", "/lib", "/lib64", "/usr"].map((path) => ({
     destination: path,

@@ -3,7 +3,7 @@ import { decodeRequest, encodeResponse, type Request, type Status } from "./code
 import { Connection } from "./connection.ts";
 import { Code, TtrpcError } from "./errors.ts";
 import { Flag, type Frame, FrameType } from "./frame.ts";
-import type { CallContext, Method, StreamMethod, UnaryHandler } from "./server.ts";
+import type { CallContext, Method, StreamMethod, UnaryHandler } from "./method.ts";
 import { MessageQueue, MessageStream } from "./stream.ts";
 
 interface ServerConnectionOptions {
