@@ -31,7 +31,12 @@ export async function startNode(
   const log = silentLogger();
   const store = Store.open({ path: join(root, "meta.db"), lockPath: join(root, "lock"), log });
   const content = await ContentStore.open({ root: join(root, "content"), log });
-  const snapshotter = await OverlaySnapshotter.open({ root: join(root, "snapshots"), mounts: join(root, "mounts"), form: "directory", log });
+  const snapshotter = await OverlaySnapshotter.open({
+    root: join(root, "snapshots"),
+    mounts: join(root, "mounts"),
+    form: "directory",
+    log,
+  });
   const unpacker = new LayerUnpacker({ threads: 2 });
   const registry = new Registry({
     config: { configPath: [], mirrors: {}, ...o.registry },

@@ -71,7 +71,7 @@ export function parseHostsToml(text: string, directory: string): HostEntry[] {
 
 /** The URL of a server as containerd reads it: https unless it says http, `/v2` appended unless it ends so or the path is to override it. */
 export function parseServerUrl(text: string, overridePath: boolean): ServerUrl {
-  const url = new URL(/^https?:\/\//.test(text) ? text : `https://${text}`);
+  const url = new URL(text.includes("://") ? text : `https://${text}`);
   if (url.protocol !== "http:" && url.protocol !== "https:") throw new TypeError(`${text}: only http and https`);
   const clean = posix.normalize(url.pathname).replace(/\/+$/, "");
   const path = overridePath || clean.endsWith("/v2") ? clean : `${clean}/v2`;
