@@ -131,7 +131,9 @@ export class TestNode {
 
   /** `crictl ... -o json`, parsed. */
   async json<T>(...args: string[]): Promise<T> {
-    return JSON.parse(await this.crictl(...args, "-o", "json")) as T;
+    // crictl takes no flags behind an id.
+    const [command = "", ...rest] = args;
+    return JSON.parse(await this.crictl(command, "-o", "json", ...rest)) as T;
   }
 
   async command(file: string, args: string[]): Promise<CommandResult> {
@@ -177,7 +179,7 @@ export class TestNode {
     for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
       const point = line.split(" ")[4];
       // The netns pool is the daemon's own stock.
-      if (point?.startsWith(this.directory) === true && !point.includes("/netns/pool")) found.push(`mount ${point}`);
+      if (point?.startsWith(this.directory) === true && !point.includes("/netns/.pool-")) found.push(`mount ${point}`);
     }
     for (const pid of processes((command) => command.includes("containerd-shim-runc") || command.includes("/pause")))
       found.push(`process ${pid}`);
