@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isDigest } from "../base/digest.ts";
 import { CridError } from "../base/errors.ts";
-import type { Descriptor } from "../registry/repository.ts";
+import type { Descriptor } from "../registry/descriptor.ts";
 import { formatPlatform, type Platform, rank } from "./platform.ts";
 
 /** An image manifest: one image for one platform. */

@@ -1,6 +1,6 @@
 import type { UnpackResult } from "../archive/unpack-job.ts";
+import type { Descriptor } from "../registry/descriptor.ts";
 import type { DownloadResult } from "../registry/download.ts";
-import type { Descriptor } from "../registry/repository.ts";
 
 export type BlobState = "waiting" | "downloading" | "downloaded" | "unpacking" | "done";
 

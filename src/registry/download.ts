@@ -1,9 +1,9 @@
 import type { Logger } from "../base/log.ts";
+import type { Descriptor } from "./descriptor.ts";
 import type { Endpoint } from "./endpoints/endpoint.ts";
 import type { Penalties } from "./endpoints/penalties.ts";
 import { allFailed, EndpointError, type Failure, failureOf, lie } from "./failure.ts";
 import { type HttpResponse, statusFailure } from "./http/send.ts";
-import type { Descriptor } from "./repository.ts";
 import { attemptsOf, pause, pauseAfter } from "./rounds.ts";
 
 /** Where a blob is written. */

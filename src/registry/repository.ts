@@ -2,8 +2,10 @@ import { digestOf, parseDigest } from "../base/digest.ts";
 import { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { AuthContext, Authorizer } from "./auth/authorizer.ts";
-import { type ChosenCredentials, chooseCredentials } from "./auth/credentials.ts";
+import { chooseCredentials } from "./auth/choose.ts";
+import type { ChosenCredentials } from "./auth/credentials.ts";
 import type { DockerConfig } from "./auth/docker-config.ts";
+import type { Descriptor } from "./descriptor.ts";
 import { type BlobSink, type DownloadResult, downloadBlob } from "./download.ts";
 import type { Endpoint } from "./endpoints/endpoint.ts";
 import type { Penalties } from "./endpoints/penalties.ts";
@@ -13,14 +15,6 @@ import { loadTransport, type Transports } from "./http/transport.ts";
 import { defaultMaxManifestBytes, type RegistryAuth, type RegistryConfig } from "./options.ts";
 import { formatReference, type Reference, repositoryOf } from "./reference.ts";
 import { overEndpoints } from "./rounds.ts";
-
-/** What a manifest or index names (OCI image spec, descriptor.md). */
-export interface Descriptor {
-  readonly mediaType: string;
-  readonly digest: string;
-  /** Bytes. */
-  readonly size: number;
-}
 
 /** What a reference stands for now. */
 export interface Resolved extends Descriptor {
