@@ -1,4 +1,4 @@
-import { CridError } from "../base/errors.ts";
+import { CridError, isErrno } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { removePodDirs } from "./dirs.ts";
 import { endProcess } from "./end-process.ts";
@@ -24,6 +24,7 @@ export async function removePod(env: Env, pod: Pod, options: { signal: AbortSign
     await stopPod(env, pod, options);
     await removeContainers(env, pod, options);
     if (halfMade) await endProcess(env, pod, options);
+    await removeCgroup(env, pod, pod.id);
     await failpoint("sandbox.remove.after-containers", { signal });
     if (deps.settings.pauseImage !== "") await deps.images?.releaseRootfs(pod.id);
     await removePodDirs(pod.files);
@@ -41,7 +42,30 @@ async function removeContainers(env: Env, pod: Pod, options: { signal: AbortSign
   for (let round = 0; round < CONTAINER_ROUNDS; round++) {
     const left = containers.list({ sandboxId: pod.id });
     if (left.length === 0) return;
-    const removals = left.map(({ record }) => containers.remove(record.id, options));
+    const removals = left.map(async ({ record }) => {
+      await containers.remove(record.id, options);
+      await removeCgroup(env, pod, record.id);
+    });
     for (const result of await Promise.allSettled(removals)) if (result.status === "rejected") throw result.reason;
+  }
+}
+
+/**
+ * The OCI runtime removes a cgroup with its container, unless it has lost its state: after a crash, or when the state directory was
+ * emptied. Costs a few system calls when there is none.
+ */
+async function removeCgroup(env: Env, pod: Pod, id: string): Promise<void> {
+  const { cgroups, log } = env.deps;
+  const path = pod.containerCgroupsPath(id);
+  try {
+    await cgroups.remove(path);
+  } catch (error) {
+    if (!isErrno(error, "EBUSY")) {
+      log.warn({ sandbox: pod.id, cgroup: path, err: error }, "could not remove a cgroup");
+      return;
+    }
+    log.warn({ sandbox: pod.id, cgroup: path }, "killing what is left in a cgroup of a pod that is removed");
+    await cgroups.killAll(path);
+    await cgroups.remove(path);
   }
 }
