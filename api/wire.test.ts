@@ -12,7 +12,12 @@ test("int64 crosses as bigint over its whole range, bit for bit as protobufjs wr
       const back = google.protobuf.Timestamp.decode(bytes);
       assert.equal(back.seconds, seconds);
       assert.equal(back.nanos, 7);
-      const oracle = protobuf.Writer.create().uint32(8).int64(seconds.toString() as never).uint32(16).int32(7).finish();
+      const oracle = protobuf.Writer.create()
+        .uint32(8)
+        .int64(seconds.toString() as never)
+        .uint32(16)
+        .int32(7)
+        .finish();
       if (seconds !== 0n) assert.deepEqual(bytes, Buffer.from(oracle));
     }),
   );

@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { LayerUnpacker } from "./archive/layer-unpacker.ts";
 import { CridError, messageOf } from "./base/errors.ts";
@@ -12,7 +12,6 @@ import { LifecycleEvents } from "./container/events.ts";
 import { probeSpecHost } from "./container/spec-host.ts";
 import { ContentStore } from "./content/content-store.ts";
 import { Images } from "./image/images.ts";
-import { hasFilesystem, kernelAtLeast } from "./linux/kernel.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { LoggerClient } from "./logger/logger-client.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
@@ -28,14 +27,15 @@ import type { SandboxSettings } from "./sandbox/deps.ts";
 import { probeRuntimeFeatures } from "./sandbox/runtime-features.ts";
 import { runtimeHandler } from "./sandbox/runtime-handlers.ts";
 import { Sandboxes } from "./sandbox/sandboxes.ts";
+import { type DiskLimits, Stats } from "./sandbox/stats/stats.ts";
 import { imageHandlers, runtimeHandlers } from "./server/handlers/handlers.ts";
 import { NodeInfo } from "./server/node-info.ts";
 import { CriServer } from "./server/server.ts";
 import type { StreamingUrls } from "./server/services.ts";
 import { EventServer } from "./shim/event-server.ts";
 import { Shims } from "./shim/shims.ts";
-import { OverlaySnapshotter } from "./snapshot/overlay.ts";
-import type { LayerForm } from "./snapshot/snapshotter.ts";
+import { openSnapshotter } from "./snapshot/open-snapshotter.ts";
+import type { Snapshotter } from "./snapshot/snapshotter.ts";
 import { Store } from "./store/store.ts";
 import { version } from "./version.ts";
 
@@ -122,7 +122,7 @@ interface Drivers {
   cgroups: Cgroups;
   cgroupDriver: CgroupDriver;
   content: ContentStore;
-  snapshotter: OverlaySnapshotter;
+  snapshotter: Snapshotter;
   registry: Registry;
   unpacker: LayerUnpacker;
   netns: NetnsDriver;
@@ -155,7 +155,7 @@ async function startDrivers(options: DaemonOptions, paths: Paths, metrics: Metri
   const registry = new Registry({ config: config.registry, progressTimeoutMs: config.image.pullProgressTimeout, log });
   const [content, snapshotter] = await Promise.all([
     ContentStore.open({ root: paths.content, log }),
-    OverlaySnapshotter.open({ root: paths.snapshots, mounts: paths.layerMounts, form: layerForm(config.image.snapshotter), log }),
+    openSnapshotter({ root: paths.snapshots, mounts: paths.layerMounts, choice: config.image.snapshotter, log }),
     cni.start(),
     events.listen(),
   ]);
@@ -267,12 +267,6 @@ function* imagesInUse(store: Store, pauseImageId: string | undefined): Generator
   if (pauseImageId !== undefined) for (const { id } of store.sandboxes.all()) yield { key: id, imageId: pauseImageId };
 }
 
-/** EROFS images can be mounted straight from a file since Linux 6.12. */
-function layerForm(snapshotter: Config["image"]["snapshotter"]): LayerForm {
-  if (snapshotter !== "auto") return snapshotter === "erofs" ? "erofs" : "directory";
-  return hasFilesystem("erofs") && kernelAtLeast(6, 12) ? "erofs" : "directory";
-}
-
 async function startEdge(
   options: DaemonOptions,
   parts: { domain: Domain; drivers: Drivers; metrics: Metrics; stack: AsyncDisposableStack },
@@ -283,6 +277,7 @@ async function startEdge(
   const node = new NodeInfo({
     version,
     cgroupDriver: drivers.cgroupDriver,
+    writableLayers: drivers.snapshotter.root,
     cni: drivers.cni,
     defaultHandler: config.runtime.default,
     handlerNames: Object.keys(config.runtime.handlers),
@@ -294,7 +289,15 @@ async function startEdge(
     }),
     log,
   });
-  const services = { containers, sandboxes, images, streaming: noStreaming(), node };
+  const stats = new Stats({
+    containers,
+    sandboxes,
+    cgroups: drivers.cgroups,
+    diskUsage: (id) => images.rootfsUsage(id),
+    diskLimits: () => diskLimits(drivers.snapshotter.root),
+    log,
+  });
+  const services = { stats, containers, sandboxes, images, streaming: noStreaming(), node };
   const metricsServer = await serveMetrics({ address: config.metrics.address, registry: metrics.registry, log });
   stack.use(metricsServer);
   const server = new CriServer({
@@ -328,6 +331,12 @@ async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logg
     log.warn(`the default runtime handler is not usable now: ${messageOf(error)}`);
   }
   return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly });
+}
+
+/** Asked of the file system, not counted: what others have written there counts too. */
+async function diskLimits(path: string): Promise<DiskLimits> {
+  const { blocks, bsize, files, ffree } = await statfs(path, { bigint: true });
+  return { bytes: blocks * bsize, inodes: files, inodesFree: ffree };
 }
 
 function countBy(states: readonly string[]): Record<string, number> {

@@ -6,6 +6,7 @@ import type { Logger } from "../base/log.ts";
 import { nowNanos } from "../base/time.ts";
 import { type MountEntry, parseMountinfo } from "../linux/mountinfo.ts";
 import { type CgroupLayout, directoryOf, findLayout, type Hierarchy, hierarchies, hierarchyOf } from "./layout.ts";
+import { type MemoryDetail, memoryDetail } from "./memory-detail.ts";
 import { parseNumber, parsePressure } from "./parse.ts";
 import { type CgroupDriver, cgroupOf, type ProcessCgroups, parseProcCgroup } from "./paths.ts";
 import type { CgroupStats, ReadFile, StatsReader } from "./stats.ts";
@@ -122,6 +123,13 @@ export class Cgroups {
   /** How many processes of the cgroup the kernel has killed for lack of memory; 0 when the cgroup is gone. */
   async oomKills(target: CgroupTarget): Promise<number> {
     return (await this.#each(target, "memory", (reader, read) => reader.oomKills(read))) ?? 0;
+  }
+
+  /** What of memory only metrics ask for; empty when the cgroup is gone. */
+  async memoryDetail(target: CgroupTarget): Promise<MemoryDetail> {
+    const hierarchy = hierarchyOf(this.#layout, "memory");
+    const read = hierarchy === undefined ? undefined : this.#reader(target, hierarchy, "memory");
+    return hierarchy === undefined || read === undefined ? {} : memoryDetail[hierarchy.version](read);
   }
 
   /**

@@ -1,14 +1,16 @@
 import { runtime } from "../../api/cri/runtime/v1/api.js";
 import { CridError } from "../base/errors.ts";
 import { silentLogger } from "../base/log.ts";
+import type { CgroupStats } from "../cgroup/stats.ts";
 import { LifecycleEvents } from "../container/events.ts";
 import { stateOf } from "../container/status.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
+import type { ContainerStats, PodStats } from "../sandbox/stats/stats.ts";
 import type { Call } from "./call.ts";
 import { toContainerConfig } from "./convert/container-config.ts";
 import { toPodConfig } from "./convert/pod-config.ts";
-import type { SandboxStatus, Services } from "./services.ts";
+import type { ContainerView, SandboxStatus, Services } from "./services.ts";
 
 /*
  * A small node in memory for the tests of handlers: pods, containers and images are kept, and each call that does something is
@@ -158,6 +160,31 @@ export function testNode(): TestNode {
       list: (filter = {}) => [...pods.values()].filter((pod) => filter.state === undefined || pod.state === filter.state),
       updateResources: (id, { resources, overhead }) => note("update-pod", id, resources, overhead),
     },
+    stats: {
+      container: async (id) => containerStatsOf(view(records.get(id) ?? missing("container", id))),
+      containers: async () => [...records.values()].map((record) => containerStatsOf(view(record))),
+      pod: async (id) => podStatsOf(pods.get(id) ?? missing("pod", id), []),
+      pods: async () =>
+        [...pods.values()].map((pod) =>
+          podStatsOf(
+            pod,
+            [...records.values()].map((record) => containerStatsOf(view(record))),
+          ),
+        ),
+      samples: async () =>
+        [...pods.values()].map((pod) => ({
+          ...podStatsOf(pod, []),
+          cgroupPath: "/kubepods/podu-1",
+          disk: { bytes: 1000n, inodes: 100n, inodesFree: 60n },
+          containers: [...records.values()].map((record) => ({
+            ...containerStatsOf(view(record)),
+            cgroupPath: `/kubepods/podu-1/${record.id}`,
+            memoryDetail: { cache: 3n },
+            processes: { processes: 2, fileDescriptors: 9, sockets: 1, openFilesLimit: 1024n },
+            oomKills: 1,
+          })),
+        })),
+    },
     images: {
       pull: async (ref, { auth }) => {
         await note("pull", ref, auth);
@@ -176,6 +203,7 @@ export function testNode(): TestNode {
     node: {
       version: "1.2.3",
       cgroupDriver: "systemd",
+      writableLayers: "/var/lib/crid/snapshots",
       runtime: () => ({ ready: true, reason: "", message: "" }),
       network: () => ({ ready: false, reason: "NoConfig", message: "no conf in /etc/cni/net.d" }),
       handlers: async () => [{ name: "", recursiveReadOnlyMounts: true, userNamespaces: false }],
@@ -185,6 +213,25 @@ export function testNode(): TestNode {
     },
   };
 }
+
+function containerStatsOf(view: ContainerView): ContainerStats {
+  return { view, cgroup: usage, nanoCores: 7n, writable: { at: 30n, bytes: 4096, inodes: 2 } };
+}
+
+function podStatsOf(pod: SandboxStatus, containers: ContainerStats[]): PodStats {
+  const counters = { bytes: 1n, packets: 2n, errors: 3n, dropped: 4n };
+  const interfaces = ["net1", "eth0"].map((name) => ({ name, rx: counters, tx: { ...counters, bytes: 11n } }));
+  return { pod, cgroup: usage, network: { at: 20n, interfaces }, containers };
+}
+
+const usage: CgroupStats = {
+  at: 20_000_000_000n,
+  cpu: { usageNanos: 5_000_000_000n, userNanos: 1n, systemNanos: 2n, periods: 3n, throttledPeriods: 4n, throttledNanos: 5n },
+  memory: { usage: 100n, workingSet: 80n, rss: 60n, pageFaults: 5n, majorPageFaults: 1n, limit: 200n, available: 120n },
+  pids: { current: 3n },
+  io: [{ device: "8:0", readBytes: 1n, writeBytes: 2n, reads: 3n, writes: 4n }],
+  psi: { cpu: { some: { avg10: 1.5, avg60: 1, avg300: 0, totalMicros: 2_000_000n } } },
+};
 
 function missing(what: string, id: string): never {
   throw new CridError("not-found", `${what} "${id}": not found`);

@@ -8,6 +8,7 @@ test("handlers: the default also by no name; asked once, but again after a failu
   const node = new NodeInfo({
     version: "1",
     cgroupDriver: "cgroupfs",
+    writableLayers: "/x",
     cni: { status: () => ({ ready: true, reason: "", message: "" }), setPodCidr: () => {} },
     defaultHandler: "runc",
     handlerNames: ["runc", "crun"],

@@ -6,6 +6,7 @@ import type { Node, RuntimeHandlerInfo } from "./services.ts";
 export interface NodeInfoOptions {
   version: string;
   cgroupDriver: "cgroupfs" | "systemd";
+  writableLayers: string;
   cni: { status(): { ready: boolean; reason: string; message: string }; setPodCidr(cidr: string): void };
   defaultHandler: string;
   handlerNames: readonly string[];
@@ -20,12 +21,14 @@ export interface NodeInfoOptions {
 export class NodeInfo implements Node {
   readonly version: string;
   readonly cgroupDriver: "cgroupfs" | "systemd";
+  readonly writableLayers: string;
   readonly #options: NodeInfoOptions;
   readonly #probed = new Map<string, Promise<RuntimeFeatures>>();
 
   constructor(options: NodeInfoOptions) {
     this.version = options.version;
     this.cgroupDriver = options.cgroupDriver;
+    this.writableLayers = options.writableLayers;
     this.#options = options;
   }
 

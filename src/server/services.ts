@@ -5,6 +5,7 @@ import type { ContainerConfig } from "../records/container-config.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { LinuxResources, PodConfig } from "../records/pod-config.ts";
+import type { ContainerStats, PodSample, PodStats } from "../sandbox/stats/stats.ts";
 
 /*
  * What the RPCs need of the domain, said from this side. `daemon.ts` hands in the real ones; a test hands in small ones.
@@ -88,6 +89,18 @@ export interface Images {
   fsInfo(): Promise<{ mountpoint: string; bytes: number; inodes: number }[]>;
 }
 
+export interface Stats {
+  /** @throws not-found */
+  container(id: string, o: { signal: AbortSignal }): Promise<ContainerStats>;
+  /** Of containers that run. */
+  containers(filter: ContainerFilter, o: { signal: AbortSignal }): Promise<ContainerStats[]>;
+  /** @throws not-found */
+  pod(id: string, o: { signal: AbortSignal }): Promise<PodStats>;
+  /** Of pods that are ready. */
+  pods(filter: SandboxFilter, o: { signal: AbortSignal }): Promise<PodStats[]>;
+  samples(o: { signal: AbortSignal }): Promise<PodSample[]>;
+}
+
 /** The URLs of the streaming server: each is good for one connection within a minute. */
 export interface StreamingUrls {
   exec(request: { containerId: string; cmd: string[]; tty: boolean; stdin: boolean; stdout: boolean; stderr: boolean }): string;
@@ -105,6 +118,8 @@ export interface RuntimeHandlerInfo {
 export interface Node {
   readonly version: string;
   readonly cgroupDriver: "cgroupfs" | "systemd";
+  /** The file system that writable layers are on. */
+  readonly writableLayers: string;
   /** The daemon's own readiness; false while it cannot run pods at all. */
   runtime(): { ready: boolean; reason: string; message: string };
   network(): { ready: boolean; reason: string; message: string };
@@ -117,6 +132,7 @@ export interface Node {
 }
 
 export interface Services {
+  stats: Stats;
   containers: Containers;
   sandboxes: Sandboxes;
   images: Images;

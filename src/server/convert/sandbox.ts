@@ -43,6 +43,12 @@ export function toSandboxFilter(message: runtime.v1.PodSandboxFilter | null | un
   };
 }
 
+/** The filter of statistics is that of pods without the state. */
+export function toSandboxStatsFilter(message: runtime.v1.PodSandboxStatsFilter | null | undefined): SandboxFilter {
+  if (message === null || message === undefined) return {};
+  return { ...(message.id !== "" && { id: message.id }), labels: message.labelSelector };
+}
+
 /**
  * The pods of ListPodSandbox. A pod's configuration is one object as long as the pod lives, and what List shows of it never
  * changes.

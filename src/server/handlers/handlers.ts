@@ -1,6 +1,7 @@
 import type { ImageHandlers, RuntimeHandlers } from "../grpc-services.ts";
 import type { Services } from "../services.ts";
 import { attach } from "./attach.ts";
+import { containerStats } from "./container-stats.ts";
 import { containerStatus } from "./container-status.ts";
 import { createContainer } from "./create-container.ts";
 import { exec } from "./exec.ts";
@@ -8,9 +9,14 @@ import { execSync } from "./exec-sync.ts";
 import { getContainerEvents } from "./get-container-events.ts";
 import { imageFsInfo } from "./image-fs-info.ts";
 import { imageStatus } from "./image-status.ts";
+import { listContainerStats } from "./list-container-stats.ts";
 import { listContainers } from "./list-containers.ts";
 import { listImages } from "./list-images.ts";
+import { listMetricDescriptors } from "./list-metric-descriptors.ts";
 import { listPodSandbox } from "./list-pod-sandbox.ts";
+import { listPodSandboxMetrics } from "./list-pod-sandbox-metrics.ts";
+import { listPodSandboxStats } from "./list-pod-sandbox-stats.ts";
+import { podSandboxStats } from "./pod-sandbox-stats.ts";
 import { podSandboxStatus } from "./pod-sandbox-status.ts";
 import { portForward } from "./port-forward.ts";
 import { pullImage } from "./pull-image.ts";
@@ -24,10 +30,13 @@ import { startContainer } from "./start-container.ts";
 import { status } from "./status.ts";
 import { stopContainer } from "./stop-container.ts";
 import { stopPodSandbox } from "./stop-pod-sandbox.ts";
+import { streamContainerStats } from "./stream-container-stats.ts";
 import { streamContainers } from "./stream-containers.ts";
 import { streamImages } from "./stream-images.ts";
+import { streamPodSandboxMetrics } from "./stream-pod-sandbox-metrics.ts";
+import { streamPodSandboxStats } from "./stream-pod-sandbox-stats.ts";
 import { streamPodSandboxes } from "./stream-pod-sandboxes.ts";
-import { unimplemented, unimplementedStream } from "./unimplemented.ts";
+import { unimplemented } from "./unimplemented.ts";
 import { updateContainerResources } from "./update-container-resources.ts";
 import { updatePodSandboxResources } from "./update-pod-sandbox-resources.ts";
 import { updateRuntimeConfig } from "./update-runtime-config.ts";
@@ -56,21 +65,21 @@ export function runtimeHandlers(services: Services): RuntimeHandlers {
     Exec: exec(services),
     Attach: attach(services),
     PortForward: portForward(services),
-    ContainerStats: unimplemented("ContainerStats"),
-    ListContainerStats: unimplemented("ListContainerStats"),
-    StreamContainerStats: unimplementedStream("StreamContainerStats"),
-    PodSandboxStats: unimplemented("PodSandboxStats"),
-    ListPodSandboxStats: unimplemented("ListPodSandboxStats"),
-    StreamPodSandboxStats: unimplementedStream("StreamPodSandboxStats"),
+    ContainerStats: containerStats(services),
+    ListContainerStats: listContainerStats(services),
+    StreamContainerStats: streamContainerStats(services),
+    PodSandboxStats: podSandboxStats(services),
+    ListPodSandboxStats: listPodSandboxStats(services),
+    StreamPodSandboxStats: streamPodSandboxStats(services),
     UpdateRuntimeConfig: updateRuntimeConfig(services),
     Status: status(services),
     CheckpointContainer: unimplemented("CheckpointContainer"),
     CheckpointPod: unimplemented("CheckpointPod"),
     RestorePod: unimplemented("RestorePod"),
     GetContainerEvents: getContainerEvents(services),
-    ListMetricDescriptors: unimplemented("ListMetricDescriptors"),
-    ListPodSandboxMetrics: unimplemented("ListPodSandboxMetrics"),
-    StreamPodSandboxMetrics: unimplementedStream("StreamPodSandboxMetrics"),
+    ListMetricDescriptors: listMetricDescriptors(),
+    ListPodSandboxMetrics: listPodSandboxMetrics(services),
+    StreamPodSandboxMetrics: streamPodSandboxMetrics(services),
     RuntimeConfig: runtimeConfig(services),
     UpdatePodSandboxResources: updatePodSandboxResources(services),
   };

@@ -1,5 +1,5 @@
 import { CridError } from "../../base/errors.ts";
-import type { StreamHandler, UnaryHandler } from "../call.ts";
+import type { UnaryHandler } from "../call.ts";
 
 /** The RPCs that crid does not have; README.md lists them too. Nothing in Kubernetes 1.37 needs them to run pods. */
 export const unimplementedRpcs = ["CheckpointContainer", "CheckpointPod", "RestorePod"] as const;
@@ -7,14 +7,6 @@ export const unimplementedRpcs = ["CheckpointContainer", "CheckpointPod", "Resto
 /** Answers UNIMPLEMENTED, by which callers know to do without. */
 export function unimplemented<Request, Response>(method: string): UnaryHandler<Request, Response> {
   return () => {
-    throw new CridError("unimplemented", `${method}: crid does not have this call`);
-  };
-}
-
-/** The same for a stream. */
-export function unimplementedStream<Request, Response>(method: string): StreamHandler<Request, Response> {
-  // biome-ignore lint/correctness/useYield: a stream that ends at once with its error
-  return async function* () {
     throw new CridError("unimplemented", `${method}: crid does not have this call`);
   };
 }

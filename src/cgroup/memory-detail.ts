@@ -1,0 +1,49 @@
+import { parseFlatKeyed, parseNumber } from "./parse.ts";
+import type { ReadFile } from "./stats.ts";
+
+/** Memory numbers that only the cAdvisor-like metrics ask for. Bytes; absent where this kernel does not count it. */
+export interface MemoryDetail {
+  /** Page cache. */
+  cache?: bigint;
+  /** Of the page cache, what is mapped into processes. */
+  mappedFile?: bigint;
+  /** The kernel's own memory on behalf of the cgroup. */
+  kernel?: bigint;
+  /** The most that was ever used. */
+  peak?: bigint;
+  /** How often the limit was hit. */
+  limitHits?: bigint;
+}
+
+/** How the files of each version say it. */
+export const memoryDetail: Record<1 | 2, (read: ReadFile) => Promise<MemoryDetail>> = {
+  async 1(read) {
+    const files = ["memory.stat", "memory.kmem.usage_in_bytes", "memory.max_usage_in_bytes", "memory.failcnt"].map(read);
+    const [statText, kernel, peak, hits] = await Promise.all(files);
+    const stat = parseFlatKeyed(statText ?? "");
+    const total = (key: string): bigint | undefined => stat.get(`total_${key}`) ?? stat.get(key);
+    return present({
+      cache: total("cache"),
+      mappedFile: total("mapped_file"),
+      kernel: parseNumber(kernel),
+      peak: parseNumber(peak),
+      limitHits: parseNumber(hits),
+    });
+  },
+
+  async 2(read) {
+    const [statText, peak, eventsText] = await Promise.all(["memory.stat", "memory.peak", "memory.events"].map(read));
+    const stat = parseFlatKeyed(statText ?? "");
+    return present({
+      cache: stat.get("file"),
+      mappedFile: stat.get("file_mapped"),
+      kernel: stat.get("kernel") ?? stat.get("kernel_stack"),
+      peak: parseNumber(peak),
+      limitHits: parseFlatKeyed(eventsText ?? "").get("max"),
+    });
+  },
+};
+
+function present(values: { [Key in keyof MemoryDetail]-?: MemoryDetail[Key] | undefined }): MemoryDetail {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,216 @@
+import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import pLimit from "p-limit";
+import { CridError, messageOf } from "../../base/errors.ts";
+import { raceAbort } from "../../base/keyed-mutex.ts";
+import type { Logger } from "../../base/log.ts";
+import { linkSignals } from "../../base/signals.ts";
+import { type Nanos, nowNanos } from "../../base/time.ts";
+import type { MemoryDetail } from "../../cgroup/memory-detail.ts";
+import { cgroupOf } from "../../cgroup/paths.ts";
+import type { CgroupStats } from "../../cgroup/stats.ts";
+import type { ContainerView } from "../../container/containers.ts";
+import type { ContainerFilter } from "../../container/filter.ts";
+import type { SandboxFilter, SandboxView } from "../status.ts";
+import { CpuRate } from "./cpu-rate.ts";
+import { type DiskSample, DiskSamples } from "./disk-samples.ts";
+import { type NetworkInterface, parseNetDev } from "./net-dev.ts";
+import { podCgroup, sumOf } from "./pod-cgroup.ts";
+import { type ProcessDetail, readProcessDetail } from "./process-detail.ts";
+
+export interface ContainerStats {
+  readonly view: ContainerView;
+  /** Absent while it does not run. */
+  readonly cgroup?: CgroupStats;
+  /** Nanoseconds of CPU a second since the last reading. */
+  readonly nanoCores?: bigint;
+  readonly writable?: DiskSample;
+}
+
+export interface PodStats {
+  readonly pod: SandboxView;
+  /** Of the whole pod. */
+  readonly cgroup?: CgroupStats;
+  readonly nanoCores?: bigint;
+  /** Absent on the host's network. */
+  readonly network?: { at: Nanos; interfaces: NetworkInterface[] };
+  readonly containers: readonly ContainerStats[];
+}
+
+/** A container with everything that the cAdvisor-like metrics ask for. */
+export interface ContainerSample extends ContainerStats {
+  /** "" while it does not run. */
+  readonly cgroupPath: string;
+  readonly memoryDetail: MemoryDetail;
+  readonly processes: ProcessDetail;
+  readonly oomKills: number;
+}
+
+export interface PodSample extends Omit<PodStats, "containers"> {
+  readonly cgroupPath: string;
+  readonly containers: readonly ContainerSample[];
+  /** Of the file system that writable layers are on. */
+  readonly disk: DiskLimits;
+}
+
+export interface DiskLimits {
+  bytes: bigint;
+  inodes: bigint;
+  inodesFree: bigint;
+}
+
+/** What stats need of the rest, said from this side. */
+export interface StatsDeps {
+  containers: { get(id: string): ContainerView; list(filter: ContainerFilter): ContainerView[] };
+  sandboxes: { get(id: string): MeasuredPod; find(id: string): MeasuredPod | undefined; list(filter: SandboxFilter): SandboxView[] };
+  cgroups: {
+    readStats(target: string): Promise<CgroupStats>;
+    memoryDetail(target: string): Promise<MemoryDetail>;
+    oomKills(target: string): Promise<number>;
+    pids(target: string): Promise<number[]>;
+  };
+  /** What a container has written. */
+  diskUsage: (containerId: string) => Promise<{ bytes: number; inodes: number }>;
+  /** Of the file system that writable layers are on. */
+  diskLimits: () => Promise<DiskLimits>;
+  log: Logger;
+}
+
+export interface MeasuredPod extends Omit<SandboxView, "state" | "createdAt"> {
+  readonly hostNetwork: boolean;
+  readonly pausePid: number;
+  containerCgroupsPath(id: string): string;
+}
+
+/** A container whose numbers cannot be had in this time is shown with its last ones: it must not hold up all the others. */
+const readTimeoutMs = 2_000;
+/** Pods that are measured at the same time. */
+const atOnce = 16;
+
+/** Measures containers and pods when asked; nothing goes on in between. */
+export class Stats {
+  readonly #deps: StatsDeps;
+  readonly #rates = new CpuRate();
+  readonly #disk: DiskSamples;
+  /** The last numbers, by what they are of. */
+  readonly #last = new WeakMap<object, CgroupStats>();
+
+  constructor(deps: StatsDeps) {
+    this.#deps = deps;
+    this.#disk = new DiskSamples({ measure: deps.diskUsage, log: deps.log });
+  }
+
+  /** @throws not-found */
+  async container(id: string, options: { signal: AbortSignal }): Promise<ContainerStats> {
+    return this.#container(this.#deps.containers.get(id), options.signal);
+  }
+
+  /** Of those that run. */
+  async containers(filter: ContainerFilter, options: { signal: AbortSignal }): Promise<ContainerStats[]> {
+    const views = this.#deps.containers.list({ ...filter, state: "running" });
+    this.#disk.keep(new Set(this.#deps.containers.list({}).map(({ record }) => record.id)));
+    return Promise.all(views.map((view) => this.#container(view, options.signal)));
+  }
+
+  /** @throws not-found */
+  async pod(id: string, options: { signal: AbortSignal }): Promise<PodStats> {
+    const { id: fullId } = this.#deps.sandboxes.get(id);
+    const [view] = this.#deps.sandboxes.list({ id: fullId });
+    if (view === undefined) throw new CridError("not-found", `pod sandbox "${id}" not found`);
+    return this.#pod(view, options.signal);
+  }
+
+  /** Of those that are ready. */
+  async pods(filter: SandboxFilter, options: { signal: AbortSignal }): Promise<PodStats[]> {
+    const limit = pLimit(atOnce);
+    const views = this.#deps.sandboxes.list({ ...filter, state: "ready" });
+    return Promise.all(views.map((view) => limit(() => this.#pod(view, options.signal))));
+  }
+
+  /** Of the pods that are ready, for metrics. */
+  async samples(options: { signal: AbortSignal }): Promise<PodSample[]> {
+    const [pods, disk] = await Promise.all([this.pods({}, options), this.#deps.diskLimits()]);
+    const limit = pLimit(atOnce);
+    return Promise.all(
+      pods.map(async (stats) => {
+        const pod = this.#deps.sandboxes.find(stats.pod.id);
+        const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
+        const containers = await Promise.all(stats.containers.map((container) => limit(() => this.#sample(container, path))));
+        return { ...stats, containers, disk, cgroupPath: dirname(cgroupOf(path(stats.pod.id))) };
+      }),
+    );
+  }
+
+  async #sample(stats: ContainerStats, path: (id: string) => string): Promise<ContainerSample> {
+    const { cgroups } = this.#deps;
+    const cgroupPath = path(stats.view.record.id);
+    const [memory, oomKills, pids] = await Promise.all([
+      cgroups.memoryDetail(cgroupPath),
+      cgroups.oomKills(cgroupPath),
+      cgroups.pids(cgroupPath).catch(() => []),
+    ]);
+    return { ...stats, cgroupPath: cgroupOf(cgroupPath), memoryDetail: memory, oomKills, processes: await readProcessDetail(pids) };
+  }
+
+  async #container(view: ContainerView, signal: AbortSignal): Promise<ContainerStats> {
+    const { record, state } = view;
+    const path = state === "running" ? this.#deps.sandboxes.find(record.sandboxId)?.containerCgroupsPath(record.id) : undefined;
+    const [cgroup, writable] = await Promise.all([
+      path === undefined ? undefined : this.#read(record.config, path, signal),
+      this.#disk.get(record.id),
+    ]);
+    return { view, ...this.#withRate(record.config, cgroup), ...(writable && { writable }) };
+  }
+
+  async #pod(view: SandboxView, signal: AbortSignal): Promise<PodStats> {
+    const pod = this.#deps.sandboxes.find(view.id);
+    const containers = await Promise.all(
+      this.#deps.containers.list({ sandboxId: view.id, state: "running" }).map((container) => this.#container(container, signal)),
+    );
+    const [cgroup, network] = await Promise.all([this.#podCgroup(view, pod, containers, signal), networkOf(pod)]);
+    return { pod: view, ...this.#withRate(view.config, cgroup), ...(network && { network }), containers };
+  }
+
+  /** The pod's own cgroup where it has one, as under a kubelet; else what its containers and its pause have used together. */
+  async #podCgroup(
+    view: SandboxView,
+    pod: MeasuredPod | undefined,
+    containers: readonly ContainerStats[],
+    signal: AbortSignal,
+  ): Promise<CgroupStats | undefined> {
+    if (pod === undefined) return undefined;
+    const pausePath = pod.containerCgroupsPath(pod.id);
+    const own = podCgroup(view.config, pausePath);
+    if (own !== undefined) return this.#read(view.config, own, signal);
+    const pause = await this.#read(pod, pausePath, signal);
+    return sumOf([pause, ...containers.map(({ cgroup }) => cgroup)]);
+  }
+
+  async #read(of: object, path: string, signal: AbortSignal): Promise<CgroupStats | undefined> {
+    using limit = linkSignals({ signals: [signal], timeoutMs: readTimeoutMs, step: `stats of cgroup ${path}` });
+    try {
+      const stats = await raceAbort(this.#deps.cgroups.readStats(path), limit.signal);
+      this.#last.set(of, stats);
+      return stats;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#deps.log.debug({ path, error: messageOf(error) }, "reading stats failed; the last ones are shown");
+      return this.#last.get(of);
+    }
+  }
+
+  #withRate(of: object, cgroup: CgroupStats | undefined): { cgroup?: CgroupStats; nanoCores?: bigint } {
+    if (cgroup === undefined) return {};
+    const nanoCores = cgroup.cpu === undefined ? undefined : this.#rates.observe(of, cgroup.at, cgroup.cpu.usageNanos);
+    return { cgroup, ...(nanoCores !== undefined && { nanoCores }) };
+  }
+}
+
+async function networkOf(pod: MeasuredPod | undefined): Promise<PodStats["network"]> {
+  if (pod === undefined || pod.hostNetwork || pod.pausePid === 0) return undefined;
+  try {
+    return { at: nowNanos(), interfaces: parseNetDev(await readFile(`/proc/${pod.pausePid}/net/dev`, "latin1")) };
+  } catch {
+    return undefined; // The pause has just ended.
+  }
+}
