@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
@@ -7,6 +8,8 @@ import type { Leases } from "./leases.ts";
 
 /** A partial download that nobody has gone on with for this long is removed at the next start. */
 const staleIngestMs = 24 * 3600_000;
+
+const removals = 8;
 
 export interface CollectorOptions {
   content: ContentStore;
@@ -37,16 +40,21 @@ export class Collector {
     return await run();
   }
 
-  /** Removes those of the given blobs and layers (by chain id) that nothing refers to. Layers go top first. */
+  /** Removes those of the given blobs and layers (by chain id) that nothing refers to; several at once, as each waits for the disk. */
   async collect(candidates: { blobs: Iterable<string>; chainIds: Iterable<string> }): Promise<void> {
     const { snapshotter } = this.#options;
     const now = this.#references();
-    for (const chainId of [...candidates.chainIds].reverse()) {
-      if (!now.chainIds.has(chainId)) await this.#removeUnless(chainId, "chainIds", () => snapshotter.removeLayer(chainId));
-    }
-    for (const digest of candidates.blobs) {
-      if (!now.blobs.has(digest)) await this.#removeUnless(digest, "blobs", () => this.#removeBlob(digest));
-    }
+    const limit = pLimit(removals);
+    const unused = (kind: keyof References, names: Iterable<string>, remove: (name: string) => Promise<void>): Promise<void>[] =>
+      [...new Set(names)]
+        .filter((name) => !now[kind].has(name))
+        .map((name) => limit(() => this.#removeUnless(name, kind, () => remove(name))));
+    const results = await Promise.allSettled([
+      ...unused("chainIds", candidates.chainIds, (chainId) => snapshotter.removeLayer(chainId)),
+      ...unused("blobs", candidates.blobs, (digest) => this.#removeBlob(digest)),
+    ]);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed !== undefined) throw failed.reason;
   }
 
   /** Removes all that nothing refers to: at start, what a crash has left. */

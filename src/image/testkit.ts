@@ -7,6 +7,7 @@ import { ContentStore } from "../content/content-store.ts";
 import type { RegistryConfig } from "../registry/options.ts";
 import { Registry } from "../registry/registry.ts";
 import { OverlaySnapshotter } from "../snapshot/overlay.ts";
+import type { LayerForm } from "../snapshot/snapshotter.ts";
 import { Store } from "../store/store.ts";
 import { Images, type ImagesOptions } from "./images.ts";
 
@@ -25,7 +26,13 @@ export interface ImageNode extends AsyncDisposable {
 }
 
 export async function startNode(
-  o: { root?: string; registry?: Partial<RegistryConfig>; progressTimeoutMs?: number; images?: Partial<ImagesOptions> } = {},
+  o: {
+    root?: string;
+    registry?: Partial<RegistryConfig>;
+    progressTimeoutMs?: number;
+    form?: LayerForm;
+    images?: Partial<ImagesOptions>;
+  } = {},
 ): Promise<ImageNode> {
   const root = o.root ?? (await mkdtemp(join(tmpdir(), "crid-images-")));
   const log = silentLogger();
@@ -34,7 +41,7 @@ export async function startNode(
   const snapshotter = await OverlaySnapshotter.open({
     root: join(root, "snapshots"),
     mounts: join(root, "mounts"),
-    form: "directory",
+    form: o.form ?? "directory",
     log,
   });
   const unpacker = new LayerUnpacker({ threads: 2 });
