@@ -181,4 +181,3 @@ export const configSchema = z.strictObject({
 
 /** The configuration as the parts use it: durations in milliseconds, sizes in bytes, nothing left to default. */
 export type Config = z.output<typeof configSchema>;
-export type RuntimeHandlerConfig = z.output<typeof handler>;

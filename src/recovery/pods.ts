@@ -15,6 +15,11 @@ const UNDO_TIMEOUT_MS = 90_000;
 /** running: its pause is watched again. ended: not ready. undone, removed: gone. failed: left for Stop, Remove and the next start. */
 export type PodOutcome = "running" | "ended" | "undone" | "removed" | "failed";
 
+/** Whether something was begun and not ended when the daemon did: it is undone or finished. */
+export function isUnfinished(pod: Pod): boolean {
+  return pod.record.state === "creating" || pod.record.removing === true;
+}
+
 /** Brings one pod into the state that its record and the machine call for. Never throws. */
 export async function recoverPod(env: Env, pod: Pod, options: { rebooted: boolean; signal: AbortSignal }): Promise<PodOutcome> {
   const log = env.deps.log.child({ sandbox: pod.id, pod: `${pod.config.namespace}/${pod.config.name}` });

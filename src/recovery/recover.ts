@@ -4,7 +4,7 @@ import type { Pod } from "../sandbox/pod.ts";
 import type { RecoveryDeps } from "./deps.ts";
 import { collectNetworks } from "./networks.ts";
 import { type Orphan, sweepOrphans } from "./orphans.ts";
-import { type PodOutcome, recoverPod } from "./pods.ts";
+import { isUnfinished, type PodOutcome, recoverPod } from "./pods.ts";
 
 /*
  * What a start may assume:
@@ -23,8 +23,8 @@ import { type PodOutcome, recoverPod } from "./pods.ts";
  * 7. What is swept is listed first and looked up afterwards: a thing that is made meanwhile has its record before it exists.
  */
 
-/** Pods that are recovered at the same time. */
-const PODS_AT_ONCE = 16;
+/** Undoing, removing and giving addresses back runs plugins and the OCI runtime; connecting to shims costs nothing and is done for all at once. */
+const UNDONE_AT_ONCE = 4;
 const CONTAINERS_TIMEOUT_MS = 60_000;
 const BOOT_ID_KEY = "boot-id";
 
@@ -51,17 +51,14 @@ async function recoverAll(deps: RecoveryDeps, pods: Pod[], rebooted: boolean, op
   const begun = performance.now();
   const { signal } = options;
   const outcomes: Record<PodOutcome, number> = { running: 0, ended: 0, undone: 0, removed: 0, failed: 0 };
-  const limit = pLimit(PODS_AT_ONCE);
-  await Promise.all(
-    pods.map((pod) =>
-      limit(async () => {
-        const outcome = await recoverPod(deps.sandboxes.env, pod, { rebooted, signal });
-        outcomes[outcome]++;
-        // Of a pod that is gone as well: a container whose creation was interrupted is nowhere but on record.
-        await recoverContainers(deps, pod, signal);
-      }),
-    ),
-  );
+  const few = pLimit(UNDONE_AT_ONCE);
+  const one = async (pod: Pod): Promise<void> => {
+    const outcome = await recoverPod(deps.sandboxes.env, pod, { rebooted, signal });
+    outcomes[outcome]++;
+    // Of a pod that is gone as well: a container whose creation was interrupted is nowhere but on record.
+    await recoverContainers(deps, pod, signal);
+  };
+  await Promise.all(pods.map((pod) => (rebooted || isUnfinished(pod) ? few(() => one(pod)) : one(pod))));
   await forgetLostContainers(deps, signal);
   deps.sandboxes.retries.start();
   await collectNetworks(deps, { signal });

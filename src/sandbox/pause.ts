@@ -108,7 +108,7 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
 function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs): OciSpec {
   const { config, files } = pod;
   const { runAsUser, runAsGroup } = config.security;
-  const { spec, selinuxLabel } = podSpec({
+  const { spec } = podSpec({
     id: pod.id,
     config,
     process: rootfs.process,
@@ -125,6 +125,5 @@ function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs): OciSpec {
     host: deps.specHost,
     readSeccompProfile: (path) => readFileSync(path, "utf8"),
   });
-  pod.setSelinuxLabel(selinuxLabel);
   return spec;
 }

@@ -1,6 +1,7 @@
 import { CridError } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import type { PodContext } from "../container/deps.ts";
+import { selinuxLabels } from "../oci/security.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import type { SandboxRecord } from "../records/sandbox-record.ts";
 import type { RuncOptions } from "../shim/task-types.ts";
@@ -19,7 +20,6 @@ export class Pod implements PodContext {
   #record: SandboxRecord;
   #shim: PodShim | undefined;
   #connecting: Promise<PodShim> | undefined;
-  #selinuxLabel = "";
   /** How the pod came up. Not kept over a restart. */
   timeline: Timeline;
   /** Ends the exit watch; see watch.ts. */
@@ -89,11 +89,7 @@ export class Pod implements PodContext {
   }
 
   get selinuxLabel(): string {
-    return this.#selinuxLabel;
-  }
-
-  setSelinuxLabel(label: string): void {
-    this.#selinuxLabel = label;
+    return selinuxLabels(this.config.security.selinux, "", this.#deps.specHost.selinux)?.process ?? "";
   }
 
   /** Where the binaries of its runtime handler are now. @throws as `runtimeHandler` does */

@@ -4,6 +4,8 @@ import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LifecycleEvents } from "../container/events.ts";
 import { enterNetnsSync } from "../linux/namespaces.ts";
+import { shimBinaries } from "../shim/test-shim.ts";
+import type { HandlerConfig } from "./deps.ts";
 import { type PodBed, podBed, skip } from "./test-pods.ts";
 
 const limit = (ms = 30_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
@@ -151,6 +153,25 @@ describe("pods on real shims, runc and CNI plugins", { skip }, () => {
     await assert.rejects(sandboxes.run({ config, runtimeHandler: "broken" }, limit()), /start shim/);
     await assertNothingLeft(bed);
   });
+
+  for (const { version, path, skip } of shimBinaries.filter((shim) => shim.version !== "2.4")) {
+    test(`a shim of containerd ${version} does as well, over a restart too`, { skip }, async () => {
+      await using bed = await podBed();
+      const handlers: Record<string, HandlerConfig> = bed.settings.handlers;
+      const { runc } = handlers;
+      assert.ok(runc !== undefined);
+      handlers.runc = { ...runc, shim: path };
+      const first = await bed.start();
+      const id = await first.sandboxes.run({ config: bed.config(), runtimeHandler: "" }, limit());
+      assert.equal(first.sandboxes.get(id).record.process?.shim.version, 2);
+      await first.close();
+      const { sandboxes } = await bed.start();
+      const shim = await sandboxes.get(id).shim(limit());
+      assert.equal((await shim.state(id, limit())).status, "running");
+      await sandboxes.remove(id, limit());
+      await assertNothingLeft(bed);
+    });
+  }
 
   test("the pause is killed: the pod is not ready, an event says so", async () => {
     await using bed = await podBed();

@@ -21,14 +21,14 @@ import type { Step } from "./timeline.ts";
  * not-ready: nothing is created or started in it any more; what is left of it is on its way out. It never becomes ready again: the
  * kubelet makes a new pod with a higher attempt.
  */
-export type SandboxState = SandboxRecord["state"];
+type SandboxState = SandboxRecord["state"];
 
 /** A pod as List shows it. */
 export interface SandboxView {
   readonly id: string;
   readonly config: PodConfig;
   readonly runtimeHandler: string;
-  readonly state: "ready" | "not-ready";
+  readonly state: Exclude<SandboxState, "creating">;
   readonly createdAt: Nanos;
 }
 
