@@ -1,4 +1,4 @@
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir, readFile, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { LayerUnpacker } from "./archive/layer-unpacker.ts";
 import { CridError, messageOf } from "./base/errors.ts";
@@ -111,7 +111,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   ).catch((error: unknown) => log.error({ err: error }, "recovery failed"));
   stack.defer(async () => void (await recovered));
 
-  await startEdge(options, { domain, drivers, metrics, stack });
+  await startEdge(options, { paths, domain, drivers, metrics, stack });
   stack.defer(() => stopping.abort(new CridError("unavailable", "the daemon is stopping")));
   log.info({ version, ms: Math.round(performance.now() - started), address: config.grpc.address }, "crid is ready");
   const running = stack.move();
@@ -269,7 +269,7 @@ function* imagesInUse(store: Store, pauseImageId: string | undefined): Generator
 
 async function startEdge(
   options: DaemonOptions,
-  parts: { domain: Domain; drivers: Drivers; metrics: Metrics; stack: AsyncDisposableStack },
+  parts: { paths: Paths; domain: Domain; drivers: Drivers; metrics: Metrics; stack: AsyncDisposableStack },
 ): Promise<void> {
   const { config, log } = options;
   const { domain, drivers, metrics, stack } = parts;
@@ -283,7 +283,7 @@ async function startEdge(
     handlerNames: Object.keys(config.runtime.handlers),
     probe: async (name) => probeRuntimeFeatures(runtimeHandler(name, settings).options.binaryName),
     verbose: () => ({
-      config: { ...config, sandboxImage: config.sandbox.image === "" ? "built-in" : config.sandbox.image },
+      config: { ...config, stateDir: config.state, sandboxImage: config.sandbox.image === "" ? "built-in" : config.sandbox.image },
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
     }),
@@ -297,7 +297,15 @@ async function startEdge(
     diskLimits: () => diskLimits(drivers.snapshotter.root),
     log,
   });
-  const services = { stats, containers, sandboxes, images, streaming: noStreaming(), node };
+  const services = {
+    runtimeSpec: (id: string) => runtimeSpec(join(parts.paths.bundles, id)),
+    stats,
+    containers,
+    sandboxes,
+    images,
+    streaming: noStreaming(),
+    node,
+  };
   const metricsServer = await serveMetrics({ address: config.metrics.address, registry: metrics.registry, log });
   stack.use(metricsServer);
   const server = new CriServer({
@@ -331,6 +339,15 @@ async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logg
     log.warn(`the default runtime handler is not usable now: ${messageOf(error)}`);
   }
   return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly });
+}
+
+/** The spec in a bundle, for people; undefined when the bundle has gone. */
+async function runtimeSpec(bundle: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(join(bundle, "config.json"), "utf8"));
+  } catch {
+    return undefined;
+  }
 }
 
 /** Asked of the file system, not counted: what others have written there counts too. */

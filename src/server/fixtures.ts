@@ -120,6 +120,7 @@ export function testNode(): TestNode {
   const view = (record: ContainerRecord) => ({ record, state: stateOf(record.status) });
   const note = async (...what: unknown[]): Promise<void> => void did.push(what);
   return {
+    runtimeSpec: async (id) => (id === "gone" ? undefined : { ociVersion: "1.2.0" }),
     did,
     pods,
     records,

@@ -132,6 +132,8 @@ export interface Node {
 }
 
 export interface Services {
+  /** The OCI spec that a container or pod runs with; undefined when there is none. */
+  runtimeSpec: (id: string) => Promise<unknown>;
   stats: Stats;
   containers: Containers;
   sandboxes: Sandboxes;

@@ -12,7 +12,7 @@ test("verbose adds JSON, int64 values as strings", async () => {
   const plain = await podSandboxStatus(node)(request(v1.PodSandboxStatusRequest, { podSandboxId: "abc" }), testCall());
   assert.ok(!Buffer.isBuffer(plain) && plain.status?.id === "abc" && plain.info === undefined);
   const verbose = await podSandboxStatus(node)(request(v1.PodSandboxStatusRequest, { podSandboxId: "abc", verbose: true }), testCall());
-  assert.deepEqual(!Buffer.isBuffer(verbose) && verbose.info, { info: '{"pid":7,"since":"5"}' });
+  assert.deepEqual(!Buffer.isBuffer(verbose) && verbose.info, { info: '{"pid":7,"since":"5","runtimeSpec":{"ociVersion":"1.2.0"}}' });
 });
 
 test("an unknown pod is not found", async () => {
