@@ -1,6 +1,6 @@
 // Conformance: critest against crid (or, for comparison, containerd). Runs inside hack/isolated; see hack/critest.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -32,6 +32,8 @@ const parallel = natural("--parallel", values.parallel);
 
 writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
 const directory = mkdtempSync(join(tmpdir(), "critest-"));
+// The root of a pod's user namespace is nobody to the host, and must get through to its rootfs.
+chmodSync(directory, 0o711);
 const runtime = new Runtime({ name, directory, registry });
 const all: SpecResult[][] = [];
 const seconds: number[] = [];
