@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { LifecycleEvents } from "../container/events.ts";
 import { enterNetnsSync } from "../linux/namespaces.ts";
 import { shimBinaries } from "../shim/test-shim.ts";
 import type { HandlerConfig } from "./deps.ts";
+import type { Sandboxes } from "./sandboxes.ts";
 import { type PodBed, podBed, skip } from "./test-pods.ts";
 
 const limit = (ms = 30_000): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(ms) });
@@ -16,6 +18,10 @@ async function until(what: string, ready: () => boolean): Promise<void> {
     await sleep(25);
   }
   assert.fail(`not after 10 s: ${what}`);
+}
+
+function sandboxesRun(sandboxes: Sandboxes, bed: PodBed): Promise<string> {
+  return sandboxes.run({ config: bed.config(), runtimeHandler: "" }, limit());
 }
 
 async function assertNothingLeft(bed: PodBed): Promise<void> {
@@ -134,6 +140,50 @@ describe("pods on real shims, runc and CNI plugins", { skip }, () => {
     const id = await sandboxes.run(request, limit());
     await sandboxes.remove(id, limit());
     assert.deepEqual(sandboxes.countByState(), { creating: 0, ready: 0, "not-ready": 0 });
+  });
+
+  test("the caller's time is over while a plugin works: the error names the step, the retry joins and succeeds", async () => {
+    await using bed = await podBed();
+    const { sandboxes } = await bed.start();
+    const slow = join(bed.dir, "plugins/bridge");
+    writeFileSync(slow, `#!/bin/sh\nsleep 1\nexec ${bed.pluginDir}/bridge\n`, { mode: 0o755 });
+    const request = { config: bed.config(), runtimeHandler: "" };
+    await assert.rejects(sandboxes.run(request, limit(300)), /run pod sandbox default\/web-\d+: under way: CNI ADD \w+ \(for \d+ ms\)/);
+    const id = await sandboxes.run(request, limit());
+    assert.deepEqual(
+      sandboxes.list().map((view) => view.id),
+      [id],
+    );
+    rmSync(slow);
+    await sandboxes.remove(id, limit());
+    await assertNothingLeft(bed);
+  });
+
+  test("a daemon that stops undoes what is half made", async () => {
+    await using bed = await podBed();
+    const first = await bed.start();
+    const slow = join(bed.dir, "plugins/bridge");
+    writeFileSync(slow, `#!/bin/sh\n[ "$CNI_COMMAND" = ADD ] && sleep 5\nexec ${bed.pluginDir}/bridge\n`, { mode: 0o755 });
+    const running = sandboxesRun(first.sandboxes, bed);
+    running.catch(() => {});
+    await sleep(200);
+    await first.close();
+    await assert.rejects(running, { kind: "canceled" });
+    const { store } = await bed.start();
+    assert.deepEqual(store.sandboxes.all(), []);
+    await assertNothingLeft(bed);
+  });
+
+  test("many pods at a time, made and removed", async () => {
+    await using bed = await podBed();
+    const { sandboxes } = await bed.start();
+    const life = async (): Promise<void> => {
+      const id = await sandboxesRun(sandboxes, bed);
+      await sandboxes.stop(id, limit());
+      await sandboxes.remove(id, limit());
+    };
+    await Promise.all(Array.from({ length: 4 }, () => life().then(life)));
+    await assertNothingLeft(bed);
   });
 
   test("a failing shim and an unknown handler: named, nothing left", async () => {

@@ -41,11 +41,13 @@ export interface PodDaemon {
 export interface PodBed extends AsyncDisposable {
   place: BedPlace;
   dir: string;
+  /** Of the real plugins; those in `<dir>/plugins` are found first. */
+  pluginDir: string;
   settings: SandboxSettings;
   cgroup: string;
   log: Logger;
-  /** Writes the CNI configuration; `plugin` is put in front of the bridge's. */
-  network(options?: { before?: object[]; after?: object[]; binDir?: string }): void;
+  /** Writes the CNI configuration: a bridge, with other plugins around it. */
+  network(options?: { before?: object[]; after?: object[] }): void;
   start(options?: { containers?: PodContainers }): Promise<PodDaemon>;
   config(change?: Partial<PodConfig>): PodConfig;
   /** Everything that should be gone at the end of a test and is not. */
@@ -182,6 +184,7 @@ export async function podBed(place: BedPlace = newPlace()): Promise<PodBed> {
   return {
     place,
     dir,
+    pluginDir: plugins,
     settings,
     cgroup,
     log,
