@@ -4,10 +4,11 @@ import { DockerConfig } from "./auth/docker-config.ts";
 import { TokenService } from "./auth/token-service.ts";
 import { Penalties } from "./endpoints/penalties.ts";
 import { resolveEndpoints } from "./endpoints/resolve.ts";
+import { type Explanation, explain } from "./explain.ts";
 import { type ProxyEnv, proxyFromEnv } from "./http/proxy.ts";
 import { Transports } from "./http/transport.ts";
 import type { RegistryAuth, RegistryConfig } from "./options.ts";
-import type { Reference } from "./reference.ts";
+import { parseReference, type Reference } from "./reference.ts";
 import { Repository, type RepositoryContext } from "./repository.ts";
 
 /**
@@ -37,6 +38,14 @@ export class Registry implements AsyncDisposable {
    */
   async open(ref: Reference, o: { auth?: RegistryAuth | undefined } = {}): Promise<Repository> {
     return new Repository(this.#context, ref, await resolveEndpoints(this.#context.config, ref), o.auth);
+  }
+
+  /**
+   * How a pull of the reference would go about it: every endpoint in order, where it comes from and what it answers.
+   * @throws invalid-argument (reference); failed-precondition when the configuration cannot be used
+   */
+  async explain(text: string, o: { auth?: RegistryAuth | undefined; signal: AbortSignal }): Promise<Explanation> {
+    return explain(await this.open(parseReference(text), o), this.#context, o);
   }
 
   /** Closes all connections; requests under way fail. */

@@ -93,6 +93,13 @@ export class Repository {
     });
   }
 
+  /** Asks one endpoint what the reference stands for, whatever its capabilities. @throws CridError, without the endpoint's name */
+  async ask(endpoint: Endpoint, o: { signal: AbortSignal }): Promise<Descriptor> {
+    const { digest, tag } = this.ref;
+    const target = digest ?? tag ?? "latest";
+    return (await this.#head(endpoint, target, o)) ?? this.#manifest(endpoint, target, digest, o);
+  }
+
   /**
    * Fetches a manifest or index by its digest.
    * @throws data-loss when no endpoint sends what the descriptor says, and as `resolve`
