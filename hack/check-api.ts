@@ -11,7 +11,9 @@ interface Declared {
 
 const protos = [
   "api/cri/runtime/v1/api.proto",
-  ...["task-v2", "task-v3", "task-events", "events-service", "runc-options", "bootstrap", "rpc-status"].map((name) => `api/shim/${name}.proto`),
+  ...["task-v2", "task-v3", "task-events", "events-service", "runc-options", "bootstrap", "rpc-status"].map(
+    (name) => `api/shim/${name}.proto`,
+  ),
 ];
 
 /** Declared upstream in the same files, and neither sent nor read by us or a shim. */
@@ -53,7 +55,7 @@ function visit(namespace: protobuf.NamespaceBase, declared: Declared): void {
 function describe(field: protobuf.Field): { number: number; type: string; label: string } {
   const type = field.resolvedType === null ? field.type : nameOf(field.resolvedType);
   if (field instanceof protobuf.MapField) return { number: field.id, type: `map<${field.keyType},${type}>`, label: "map" };
-  const optional = field.options?.["proto3_optional"] === true;
+  const optional = field.options?.proto3_optional === true;
   return { number: field.id, type, label: field.repeated ? "repeated" : optional ? "optional" : "" };
 }
 
