@@ -33,7 +33,7 @@ export async function attachContainer(
       // A terminal that goes away is no end of input: the next one attaches to the same shell.
       if (config.stdinOnce && !config.tty) await shim.closeIO(id, {}, { signal: context.shutdown });
     };
-    const side = Promise.allSettled([input(), resizeLoop(shim, id, {}, io.resize, signal)]);
+    void Promise.allSettled([input(), resizeLoop(shim, id, {}, io.resize, signal)]);
     try {
       await context.logger.attach(id, {
         ...(io.stdout !== undefined && { stdout: io.stdout }),
@@ -45,7 +45,7 @@ export async function attachContainer(
     } finally {
       ended.abort();
       io.stdin?.destroy();
-      void side;
+      for (const sink of [io.stdout, io.stderr]) if (sink?.writable === true) sink.end();
     }
   } catch (error) {
     throw CridError.from(error, `failed to attach to container ${id}`);

@@ -27,13 +27,23 @@ for (const { version, path, skip } of shimVersions) {
       await lap("start", containers.start(id, limit()));
       assert.equal(containers.get(id).state, "running");
       await assert.rejects(containers.start(id, limit()), { kind: "failed-precondition" });
-      const result = await lap("exec", containers.execSync(id.slice(0, 10), { cmd: ["sh", "-c", "cat /etc/hostname; echo $FROM_IMAGE >&2; exit 3"], timeoutMs: 5000, ...limit() }));
+      const result = await lap(
+        "exec",
+        containers.execSync(id.slice(0, 10), {
+          cmd: ["sh", "-c", "cat /etc/hostname; echo $FROM_IMAGE >&2; exit 3"],
+          timeoutMs: 5000,
+          ...limit(),
+        }),
+      );
       assert.deepEqual([result.stdout.toString(), result.stderr.toString(), result.exitCode], ["hostname of the pod\n", "1\n", 3]);
       await lap("stop", containers.stop(id, { graceMs: 5000, ...limit() }));
       const { status } = containers.get(id).record;
       assert.deepEqual([containers.get(id).state, status.exitCode, status.reason], ["exited", 7, "Error"]);
       assert.ok(status.finishedAt >= status.startedAt && status.startedAt >= status.createdAt);
-      const lines = bed.log("main").split("\n").map((line) => line.replace(/^\S+ /, ""));
+      const lines = bed
+        .log("main")
+        .split("\n")
+        .map((line) => line.replace(/^\S+ /, ""));
       assert.deepEqual(lines.sort(), ["", "stderr F err", "stdout F out"]);
       await lap("remove", containers.remove(id, limit()));
       await containers.remove(id, limit());
@@ -71,14 +81,21 @@ describe("containers", { skip }, () => {
     const { containers } = await bed.start();
     const pod = await bed.pod();
     const missing = join(bed.dir, "missing");
-    const create = (change: Parameters<typeof bed.config>[0]) => containers.create({ sandboxId: pod.id, config: bed.config(change) }, limit());
+    const create = (change: Parameters<typeof bed.config>[0]) =>
+      containers.create({ sandboxId: pod.id, config: bed.config(change) }, limit());
     const before = await bed.leftovers();
     const { security } = bed.config();
-    await assert.rejects(create({ image: { ...bed.config().image, ref: "ghost" } }), { kind: "not-found", message: /image "ghost": not found/ });
+    await assert.rejects(create({ image: { ...bed.config().image, ref: "ghost" } }), {
+      kind: "not-found",
+      message: /image "ghost": not found/,
+    });
     await assert.rejects(create({ security: { ...security, runAsUsername: "ghost" } }), { kind: "not-found", message: /user ghost/ });
     await assert.rejects(create({ stopSignal: "SIGNONE" }), { kind: "invalid-argument" });
     await assert.rejects(create({ devices: [{ hostPath: "/dev/ghost", containerPath: "", permissions: "r" }] }), { kind: "not-found" });
-    await assert.rejects(create({ mounts: [mount(missing, "/m")] }), { kind: "not-found", message: /host path ".*missing" does not exist/ });
+    await assert.rejects(create({ mounts: [mount(missing, "/m")] }), {
+      kind: "not-found",
+      message: /host path ".*missing" does not exist/,
+    });
     assert.deepEqual(await bed.leftovers(), before);
     mkdirSync(missing);
     await containers.remove(await create({ mounts: [mount(missing, "/m")] }), limit());
@@ -105,7 +122,10 @@ describe("containers", { skip }, () => {
     const id = await containers.create({ sandboxId: pod.id, config: bed.config({ command: ["/no/such"] }) }, limit());
     await assert.rejects(containers.start(id, limit()), /no such file or directory/);
     const { record, state } = containers.get(id);
-    assert.deepEqual([state, record.status.exitCode, record.status.reason, record.status.process], ["exited", 128, "StartError", undefined]);
+    assert.deepEqual(
+      [state, record.status.exitCode, record.status.reason, record.status.process],
+      ["exited", 128, "StartError", undefined],
+    );
     assert.match(record.status.message, /no such file/);
     assert.deepEqual(await logger.list(), []);
     await assert.rejects(containers.execSync(id, { cmd: ["true"], timeoutMs: 0, ...limit() }), /container is in CONTAINER_EXITED state/);
@@ -117,7 +137,9 @@ describe("containers", { skip }, () => {
     const { containers } = await bed.start();
     const pod = await bed.pod();
     const deaf = { command: ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"] };
-    const ids = await Promise.all(["a", "b"].map((name) => containers.create({ sandboxId: pod.id, config: bed.config({ name, ...deaf }) }, limit())));
+    const ids = await Promise.all(
+      ["a", "b"].map((name) => containers.create({ sandboxId: pod.id, config: bed.config({ name, ...deaf }) }, limit())),
+    );
     const [a = "", b = ""] = ids;
     for (const id of ids) await containers.start(id, limit());
     await containers.stop(a, { graceMs: 300, ...limit() });
@@ -125,7 +147,10 @@ describe("containers", { skip }, () => {
     await containers.stop(b, { graceMs: 0, ...limit() });
     await slow;
     for (const id of ids) assert.equal(containers.get(id).record.status.exitCode, 137);
-    await assert.rejects(containers.stop(await running("c"), { graceMs: 60_000, signal: AbortSignal.timeout(200) }), /waiting for its processes/);
+    await assert.rejects(
+      containers.stop(await running("c"), { graceMs: 60_000, signal: AbortSignal.timeout(200) }),
+      /waiting for its processes/,
+    );
 
     async function running(name: string): Promise<string> {
       const id = await containers.create({ sandboxId: pod.id, config: bed.config({ name, ...deaf }) }, limit());
@@ -141,7 +166,10 @@ describe("containers", { skip }, () => {
     using events = containers.events.subscribe(limit());
     const run = async (name: string, command: string, memory = 0): Promise<[number, string]> => {
       const resources = { ...NO_RESOURCES, memoryLimitBytes: memory };
-      const id = await containers.create({ sandboxId: pod.id, config: bed.config({ name, command: ["sh", "-c", command], resources }) }, limit());
+      const id = await containers.create(
+        { sandboxId: pod.id, config: bed.config({ name, command: ["sh", "-c", command], resources }) },
+        limit(),
+      );
       await containers.start(id, limit());
       while (containers.get(id).state !== "exited") await new Promise((resolve) => setTimeout(resolve, 10));
       const { exitCode, reason } = containers.get(id).record.status;
@@ -197,14 +225,22 @@ describe("containers", { skip }, () => {
     assert.equal(await sh("cat /data/f /etc/hosts"), "from host\nfrom host");
     assert.match(await sh("echo x > /data/f"), /Read-only|can't create/);
     assert.match(await sh("touch /x"), /Read-only/);
-    assert.match(await sh("grep -E 'NoNewPrivs|Seccomp:|CapBnd' /proc/self/status | tr -s '\\t ' ' '"), /CapBnd: 0000000000001000\nNoNewPrivs: 1\nSeccomp: 2/);
+    assert.match(
+      await sh("grep -E 'NoNewPrivs|Seccomp:|CapBnd' /proc/self/status | tr -s '\\t ' ' '"),
+      /CapBnd: 0000000000001000\nNoNewPrivs: 1\nSeccomp: 2/,
+    );
     assert.equal(await sh("grep -c ' /dev/shm ' /proc/mounts"), "1");
     assert.deepEqual(containers.get(id).record.user, { uid: 1000, gid: 1234, supplementalGroups: [777, 1234] });
     await containers.updateResources(id, { resources: { ...NO_RESOURCES, memoryLimitBytes: 48 << 20 }, annotations: {}, ...limit() });
     assert.equal(containers.get(id).record.status.resources.memoryLimitBytes, 48 << 20);
     assert.equal(containers.get(id).record.status.resources.cpuShares, 512);
-    const limitFile = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((root) => join(root, pod.containerCgroupsPath(id))).find(existsSync) ?? "";
-    assert.equal(await sh("cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"), String(48 << 20), limitFile);
+    const limitFile =
+      ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].map((root) => join(root, pod.containerCgroupsPath(id))).find(existsSync) ?? "";
+    assert.equal(
+      await sh("cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null"),
+      String(48 << 20),
+      limitFile,
+    );
   });
 
   test("an image's declared volume is filled from the image, and gone with the container", async () => {
@@ -212,7 +248,10 @@ describe("containers", { skip }, () => {
     const { containers } = await bed.start();
     const pod = await bed.pod();
     bed.image.config.volumes.push("/etc", "/fresh");
-    const id = await containers.create({ sandboxId: pod.id, config: bed.config({ command: ["sh", "-c", "touch /etc/own /fresh/f && grep -c root /etc/passwd"] }) }, limit());
+    const id = await containers.create(
+      { sandboxId: pod.id, config: bed.config({ command: ["sh", "-c", "touch /etc/own /fresh/f && grep -c root /etc/passwd"] }) },
+      limit(),
+    );
     await containers.start(id, limit());
     while (containers.get(id).state !== "exited") await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(containers.get(id).record.status.exitCode, 0, bed.log("main"));
@@ -227,7 +266,13 @@ describe("containers", { skip }, () => {
     const pod = await bed.pod();
     const volume = (subPath: string) => mount("", "/img", { readonly: true, image: { ref: "busybox", userSpecified: "busybox", subPath } });
     const create = (name: string, subPath: string) =>
-      containers.create({ sandboxId: pod.id, config: bed.config({ name, command: ["sh", "-c", "cat /img/passwd && ! touch /img/x"], mounts: [volume(subPath)] }) }, limit());
+      containers.create(
+        {
+          sandboxId: pod.id,
+          config: bed.config({ name, command: ["sh", "-c", "cat /img/passwd && ! touch /img/x"], mounts: [volume(subPath)] }),
+        },
+        limit(),
+      );
     await assert.rejects(create("bad", "no/such"), { kind: "not-found", message: /sub path "no\/such" does not exist/ });
     const id = await create("good", "../etc");
     await containers.start(id, limit());

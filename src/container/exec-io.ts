@@ -102,6 +102,11 @@ export class ExecIo implements Disposable {
     this.stdin = options.stdin ? new InputFifo(path("stdin"), true) : undefined;
   }
 
+  /** Whether some output stands still because its reader on our side does not keep up. */
+  get waitsForClient(): boolean {
+    return this.stdout.socket.isPaused() || (this.stderr?.socket.isPaused() ?? false);
+  }
+
   /** The shim has opened its sides. */
   started(): void {
     this.stdout.started();

@@ -63,7 +63,14 @@ for (const { version, path, skip } of shimVersions) {
       const input = Buffer.alloc(1 << 20, "0123456789abcdef");
       const [stdout, stderr] = [new PassThrough(), new PassThrough()];
       const [result, out, err] = await Promise.all([
-        containers.exec(id, { cmd: ["sh", "-c", "cat; echo done >&2; exit 4"], tty: false, stdin: Readable.from([input]), stdout, stderr, ...limit() }),
+        containers.exec(id, {
+          cmd: ["sh", "-c", "cat; echo done >&2; exit 4"],
+          tty: false,
+          stdin: Readable.from([input]),
+          stdout,
+          stderr,
+          ...limit(),
+        }),
         buffer(stdout),
         text(stderr),
       ]);
@@ -93,7 +100,11 @@ for (const { version, path, skip } of shimVersions) {
 
     test("attach: stdin reaches the process, several see the output, stdinOnce ends it", async () => {
       await using bed = await containerBed(path);
-      const { containers, id } = await running(bed, { command: ["sh", "-c", "while read x; do echo got $x; done; echo end"], stdin: true, stdinOnce: true });
+      const { containers, id } = await running(bed, {
+        command: ["sh", "-c", "while read x; do echo got $x; done; echo end"],
+        stdin: true,
+        stdinOnce: true,
+      });
       const typed = new PassThrough();
       const outs = [new PassThrough(), new PassThrough()];
       const attached = [

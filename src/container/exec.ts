@@ -4,7 +4,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CridError, isKind, messageOf } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
-import { Rollback } from "../base/rollback.ts";
 import { linkSignals } from "../base/signals.ts";
 import { execProcess } from "../oci/exec-process.ts";
 import type { OciProcess, OciSpec } from "../oci/spec.ts";
@@ -16,9 +15,10 @@ import { stateName } from "./status.ts";
 import type { StreamIo, TerminalSize } from "./stream-io.ts";
 
 const SIGKILL = 9;
-/** How long a killed exec may take to be gone, and its output to end after it was removed from the shim. */
+/** How long a killed exec may take to be gone, and then its output to end. */
 const KILLED_TIMEOUT_MS = 10_000;
-const RELEASE_TIMEOUT_MS = 1_000;
+const KILLED_DRAIN_MS = 500;
+const REMOVAL_TIMEOUT_MS = 30_000;
 
 export interface ExecRequest extends StreamIo {
   cmd: readonly string[];
@@ -52,32 +52,39 @@ export async function runExec(
     const tty = request.tty;
     using io = new ExecIo(ioPath(context, id), execId, { stdin: request.stdin !== undefined, tty });
     const output = Promise.all([io.stdout.pump(request.stdout), io.stderr?.pump(request.stderr)]);
-    // Removed from the shim in any case; that also ends the output that a child still holds.
-    await using cleanup = new Rollback({ log: context.log.child({ container: id, exec: execId }), timeoutMs: KILLED_TIMEOUT_MS });
-    const remove = async (undo: { signal: AbortSignal }): Promise<void> => ignoreNotFound(shim.delete(id, { execId, ...undo }));
-
-    cleanup.push("exec process", remove);
-    await shim.exec(
-      id,
-      { execId, terminal: tty, stdin: io.stdin?.path ?? "", stdout: io.stdout.path, stderr: io.stderr?.path ?? "", process },
-      { signal },
-    );
-    const exit = shim.wait(id, { execId, signal: context.shutdown });
-    exit.catch(() => {});
+    let held = false;
     try {
-      await shim.start(id, { execId, signal });
-    } catch (error) {
-      throw startFailure(error, execId);
-    }
-    io.started();
-    const ended = new AbortController();
-    void feed(shim, id, execId, io, request, ended.signal);
-    try {
-      const { exitStatus } = await exitOrKill(shim, entry, execId, exit, request.timeoutMs, signal);
-      await drain(context, entry, output, () => remove({ signal: AbortSignal.timeout(KILLED_TIMEOUT_MS) }));
-      return { exitCode: exitStatus };
+      await shim.exec(
+        id,
+        { execId, terminal: tty, stdin: io.stdin?.path ?? "", stdout: io.stdout.path, stderr: io.stderr?.path ?? "", process },
+        { signal },
+      );
+      const exit = shim.wait(id, { execId, signal: context.shutdown });
+      exit.catch(() => {});
+      try {
+        await shim.start(id, { execId, signal });
+      } catch (error) {
+        throw startFailure(error, execId);
+      }
+      io.started();
+      const ended = new AbortController();
+      void feed(shim, id, execId, io, request, ended.signal);
+      try {
+        const { exitStatus } = await exitOrKill(shim, entry, execId, exit, request.timeoutMs, signal);
+        held = !(await drained(output, io, context.settings.drainExecTimeoutMs, signal));
+        return { exitCode: exitStatus };
+      } catch (error) {
+        held = !(await settlesWithin(output, KILLED_DRAIN_MS));
+        throw error;
+      } finally {
+        ended.abort();
+      }
     } finally {
-      ended.abort();
+      const removal = removeExec(context, shim, id, execId);
+      // The shim waits up to 10 s for output that a child left behind holds before it lets go of it.
+      if (held)
+        context.log.warn({ container: id, cmd: request.cmd[0] }, "an exec's output is still held by a process it left behind; letting go");
+      else await removal;
     }
   } catch (error) {
     throw CridError.from(error, "failed to exec in container");
@@ -137,18 +144,23 @@ async function exitOrKill(
   }
 }
 
-/** Waits for the output's end, within the limit for what a background child holds. */
-async function drain(
-  context: ContainerContext,
-  entry: ContainerEntry,
-  output: Promise<unknown>,
-  release: () => Promise<void>,
-): Promise<void> {
-  const limitMs = context.settings.drainExecTimeoutMs;
-  if (await settlesWithin(output, limitMs)) return;
-  context.log.warn({ container: entry.id, limitMs }, "the exec's output is still held by a process it left behind; letting go");
-  await release();
-  await settlesWithin(output, RELEASE_TIMEOUT_MS);
+/** Never rejects: what it leaves goes with the container. */
+async function removeExec(context: ContainerContext, shim: ContainerShim, id: string, execId: string): Promise<void> {
+  try {
+    await ignoreNotFound(shim.delete(id, { execId, signal: AbortSignal.timeout(REMOVAL_TIMEOUT_MS) }));
+  } catch (error) {
+    if (!isKind(error, "unavailable"))
+      context.log.warn({ container: id, exec: execId, err: error }, "removing an exec from the shim failed");
+  }
+}
+
+/** False when the output goes on beyond the limit though its reader is waiting: a slow client is not a child that holds the pipe. */
+async function drained(output: Promise<unknown>, io: ExecIo, limitMs: number, signal: AbortSignal): Promise<boolean> {
+  while (!(await settlesWithin(output, limitMs))) {
+    signal.throwIfAborted();
+    if (!io.waitsForClient) return false;
+  }
+  return true;
 }
 
 async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {

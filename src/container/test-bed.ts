@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { newId } from "../base/ids.ts";
 import { createLogger, silentLogger } from "../base/log.ts";
-import { kill } from "../linux/process.ts";
 import { detachAll } from "../linux/mount.ts";
 import { makeNetns } from "../linux/namespaces.ts";
+import { kill } from "../linux/process.ts";
 import { LoggerClient } from "../logger/logger-client.ts";
 import { containerConfigFixture, imageConfigFixture, podConfigFixture } from "../oci/fixtures.ts";
 import { podSpec } from "../oci/pod-spec.ts";
@@ -39,7 +39,9 @@ export const shimVersions = Object.entries({
 }).map(([version, path]) => ({
   version,
   path,
-  skip: [path, busybox, join(pauseRootfs, "pause"), join(tools, "bin/runc")].every(existsSync) ? false : "needs hack/setup: shim, runc, pause, busybox",
+  skip: [path, busybox, join(pauseRootfs, "pause"), join(tools, "bin/runc")].every(existsSync)
+    ? false
+    : "needs hack/setup: shim, runc, pause, busybox",
 }));
 
 /** The part of a daemon that concerns containers. */
@@ -174,7 +176,12 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       netnsPath,
       pausePid: pid,
       containerCgroupsPath: (container: string) => `${cgroup}/${container}`,
-      dirs: { resolvConf: join(files, "resolvConf"), hostname: join(files, "hostname"), hosts: join(files, "hosts"), shm: join(files, "shm") },
+      dirs: {
+        resolvConf: join(files, "resolvConf"),
+        hostname: join(files, "hostname"),
+        hosts: join(files, "hosts"),
+        shm: join(files, "shm"),
+      },
       selinuxLabel: "",
       runtime: { options, shimBinary },
       shim: async (o: { signal: AbortSignal }) => (shim ??= await shims.connect(id, address, o)),
@@ -205,7 +212,9 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
   };
 
   const leftovers = async (): Promise<string[]> => {
-    const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n").filter((line) => line.includes(dir));
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .filter((line) => line.includes(dir));
     const groups = cgroupRoots()
       .flatMap((root) => (existsSync(root + cgroup) ? readdirSync(root + cgroup, { withFileTypes: true }) : []))
       .filter((entry) => entry.isDirectory());
@@ -224,7 +233,11 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
     image,
     log: (name) => readFileSync(join(dir, "logs", `${name}.log`), "utf8"),
     config: (change = {}) =>
-      containerConfigFixture({ image: { ref: "busybox", userSpecified: "busybox", annotations: {}, runtimeHandler: "" }, logPath: `${change.name ?? "main"}.log`, ...change }),
+      containerConfigFixture({
+        image: { ref: "busybox", userSpecified: "busybox", annotations: {}, runtimeHandler: "" },
+        logPath: `${change.name ?? "main"}.log`,
+        ...change,
+      }),
     leftovers,
     [Symbol.asyncDispose]: async () => {
       const logger = [...daemons][0]?.logger;
@@ -283,7 +296,8 @@ function testCgroups(): ContainerCgroups {
   const v2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
   const root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
   return {
-    oomKills: async (path) => Number(/^oom_kill (\d+)$/m.exec(readFileSync(`${root}${path}/${v2 ? "memory.events" : "memory.oom_control"}`, "utf8"))?.[1] ?? 0),
+    oomKills: async (path) =>
+      Number(/^oom_kill (\d+)$/m.exec(readFileSync(`${root}${path}/${v2 ? "memory.events" : "memory.oom_control"}`, "utf8"))?.[1] ?? 0),
     killAll: async (path) => {
       for (const pid of readFileSync(`${root}${path}/cgroup.procs`, "utf8").split("\n").filter(Boolean)) kill(Number(pid), 9);
     },
