@@ -6,6 +6,7 @@ import type { Logger } from "./base/log.ts";
 import { Cgroups } from "./cgroup/cgroups.ts";
 import { type CgroupDriver, containerCgroupPath } from "./cgroup/paths.ts";
 import { Cni } from "./cni/cni.ts";
+import { withoutSecrets } from "./config/registry-schema.ts";
 import type { Config } from "./config/schema.ts";
 import { Containers } from "./container/containers.ts";
 import { LifecycleEvents } from "./container/events.ts";
@@ -283,7 +284,12 @@ async function startEdge(
     handlerNames: Object.keys(config.runtime.handlers),
     probe: async (name) => probeRuntimeFeatures(runtimeHandler(name, settings).options.binaryName),
     verbose: () => ({
-      config: { ...config, stateDir: config.state, sandboxImage: config.sandbox.image === "" ? "built-in" : config.sandbox.image },
+      config: {
+        ...config,
+        registry: withoutSecrets(config.registry),
+        stateDir: config.state,
+        sandboxImage: config.sandbox.image === "" ? "built-in" : config.sandbox.image,
+      },
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
     }),

@@ -8,6 +8,7 @@ import { isKind } from "../base/errors.ts";
 import { checkConfig, loadConfig } from "./load.ts";
 import { defaultConfigYaml, dumpConfig } from "./print.ts";
 import { formatDuration, formatSize, parseDuration, parseSize } from "./quantities.ts";
+import { withoutSecrets } from "./registry-schema.ts";
 
 let dir = "";
 beforeEach(() => {
@@ -113,4 +114,35 @@ test("durations and sizes survive the way to text and back", () => {
   fc.assert(fc.property(fc.string(), (text) => void parseDuration(text)));
   for (const bad of ["", "5", "-1s", "1d", "m", "1 m"]) assert.equal(parseDuration(bad), undefined);
   for (const bad of ["", "-1", "1K", "1.5Gi", "99999999999Gi"]) assert.equal(parseSize(bad), undefined);
+});
+
+test("registry: mirrors as URLs and as objects, credentials, and what is wrong with them is said of the right key", () => {
+  const text = `registry:
+  dockerConfig: /etc/crid/docker.json
+  auths: { "registry.example": { username: u, password: hunter2 } }
+  mirrors:
+    "*":
+      rewrite: { "^library/(.*)": "hub/$1" }
+      endpoints:
+        - https://plain.example
+        - { url: "http://full.example:5000", dialTimeout: 2s, skipVerify: true, auth: { identityToken: hunter2 }, headers: { x-key: hunter2 } }
+`;
+  const { registry } = loadConfig({ file: write("mirrors.yaml", text) });
+  assert.deepEqual(registry.mirrors["*"]?.endpoints[0], "https://plain.example");
+  assert.deepEqual(registry.mirrors["*"]?.endpoints[1], {
+    url: "http://full.example:5000",
+    dialTimeout: 2000,
+    skipVerify: true,
+    auth: { identityToken: "hunter2" },
+    headers: { "x-key": "hunter2" },
+  });
+  assert.equal(registry.maxManifestSize, 4 * 1024 * 1024);
+  assert.doesNotMatch(JSON.stringify(withoutSecrets(registry)), /hunter2/);
+  assert.match(JSON.stringify(withoutSecrets(registry)), /full\.example/);
+  const problems = (endpoint: string): string[] =>
+    checkConfig({ file: write("wrong.yaml", `registry: { mirrors: { docker.io: { endpoints: [${endpoint}] } } }`) });
+  assert.match(problems("'not a url'").join(), /registry\.mirrors\.docker\.io\.endpoints\.0: .*URL/);
+  assert.match(problems("{ url: 'https://x', skipverify: true }").join(), /endpoints\.0\.skipverify: unknown key/);
+  assert.match(problems("{ url: 'https://x', dialTimeout: soon }").join(), /endpoints\.0\.dialTimeout: .*"soon" is no duration/);
+  assert.match(problems("{ url: 'https://x', ca: [relative] }").join(), /endpoints\.0\.ca\.0: must be an absolute path/);
 });

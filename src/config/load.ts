@@ -146,9 +146,12 @@ function explain(issue: z.core.$ZodIssue, origins: Map<string, string>): string[
     });
   }
   if (issue.code === "invalid_union" && issue.errors.length > 0) {
-    // The last alternative is the one that says most: the others are "" or a plain number.
-    const last = issue.errors.at(-1)?.[0];
-    if (last !== undefined) return [`${where(at, origins)}: ${lower(last.message)}`];
+    // The alternative whose form it has, else the last, which says most: the others are "" or a plain number.
+    const meant = issue.errors.findLast((errors) =>
+      errors.some(({ path: inner, code }) => inner.length > 0 || (code !== "invalid_type" && code !== "invalid_value")),
+    );
+    const best = (meant ?? issue.errors.at(-1) ?? []).slice(0, meant === undefined ? 1 : undefined);
+    if (best.length > 0) return best.flatMap((inner) => explain({ ...inner, path: [...issue.path, ...inner.path] }, origins));
   }
   return [`${where(at, origins)}: ${lower(issue.message)}`];
 }

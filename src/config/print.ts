@@ -39,7 +39,7 @@ function entry(key: string, node: SchemaNode, { depth, live }: Place, lines: str
     lines.push(`${indent}${present ? "" : "# "}${key}:`);
     section(node, { depth: depth + 1, live: present }, lines);
   } else if (typeof node.additionalProperties === "object") {
-    lines.push(`${indent}${key}:`, `${indent}  # <name>:`);
+    lines.push(`${indent}${live ? "" : "# "}${key}:`, `${indent}  # <name>:`);
     section(node.additionalProperties, { depth: depth + 2, live: false }, lines);
   } else {
     lines.push(`${indent}# ${key}:${node.default === undefined ? "" : ` ${inline(node.default)}`}`);

@@ -1,28 +1,6 @@
 import { z } from "zod";
-import { formatDuration, formatSize, parseDuration, parseSize } from "./quantities.ts";
-
-const duration = z.codec(z.string(), z.number(), {
-  decode: (text, context) => {
-    const ms = parseDuration(text);
-    if (ms !== undefined) return ms;
-    context.issues.push({ code: "custom", input: text, message: `"${text}" is no duration; write it as 30s, 5m or 1h30m` });
-    return z.NEVER;
-  },
-  encode: formatDuration,
-});
-
-const size = z.codec(z.union([z.string(), z.int().nonnegative()]), z.number(), {
-  decode: (value, context) => {
-    const bytes = parseSize(String(value));
-    if (bytes !== undefined) return bytes;
-    context.issues.push({ code: "custom", input: value, message: `"${value}" is no size; write it as 65536, 64Ki or 1Gi` });
-    return z.NEVER;
-  },
-  encode: formatSize,
-});
-
-const absolutePath = z.string().startsWith("/", "must be an absolute path");
-const port = z.int().min(0).max(65_535);
+import { absolutePath, duration, port, size } from "./quantity-schemas.ts";
+import { registrySchema } from "./registry-schema.ts";
 
 const handlerOptions = z.strictObject({
   SystemdCgroup: z.boolean().optional().describe("Let the OCI runtime ask systemd for cgroups. Not set: as cgroupDriver says."),
@@ -41,14 +19,6 @@ const handler = z.strictObject({
   shim: z.string().min(1).prefault("containerd-shim-runc-v2").describe("The shim: a name looked up in PATH, or a path."),
   binary: z.string().min(1).prefault("runc").describe("The OCI runtime that the shim calls: runc or crun, a name or a path."),
   options: handlerOptions.prefault({}).describe("Options handed to the shim."),
-});
-
-const mirror = z.strictObject({
-  endpoints: z
-    .array(z.url({ protocol: /^https?$/ }))
-    .prefault([])
-    .describe("Asked in this order, before the registry itself."),
-  fallback: z.boolean().prefault(true).describe("Ask the registry itself when no endpoint has the image."),
 });
 
 /**
@@ -128,16 +98,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("Pod networks."),
-  registry: z
-    .strictObject({
-      configPath: z
-        .array(absolutePath)
-        .prefault(["/etc/crid/certs.d", "/etc/containerd/certs.d"])
-        .describe("Folders with <registry>/hosts.toml, as containerd has them; the first that has the registry wins."),
-      mirrors: z.record(z.string().min(1), mirror).prefault({}).describe("By registry (docker.io), before configPath is looked at."),
-    })
-    .prefault({})
-    .describe("Where images come from."),
+  registry: registrySchema,
   image: z
     .strictObject({
       snapshotter: z.enum(["auto", "erofs", "overlayfs"]).prefault("auto").describe("auto, erofs or overlayfs."),

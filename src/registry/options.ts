@@ -11,7 +11,7 @@ export interface RegistryConfig {
   /** Path of a docker `config.json` with `auths`, `credHelpers` and `credsStore`; "" or absent = none. */
   readonly dockerConfig?: string | undefined;
   /** The largest manifest or index that is read, in bytes. Default 4 MiB, as containerd and distribution have it. */
-  readonly maxManifestBytes?: number | undefined;
+  readonly maxManifestSize?: number | undefined;
 }
 
 export interface MirrorConfig {

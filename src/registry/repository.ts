@@ -227,7 +227,7 @@ export class Repository {
       signal: o.signal,
     });
     if (response.status !== 200) throw await this.#failure(endpoint, response, o);
-    const body = await readBody(response, this.#context.config.maxManifestBytes ?? defaultMaxManifestBytes, "the manifest");
+    const body = await readBody(response, this.#context.config.maxManifestSize ?? defaultMaxManifestBytes, "the manifest");
     const actual = digestOf(body, digest === undefined ? "sha256" : parseDigest(digest).algorithm);
     if (digest !== undefined && actual !== digest) throw lie(`sent a manifest with digest ${actual} instead of ${digest}`);
     const said = response.headers["docker-content-digest"];
