@@ -10,7 +10,7 @@ node_test() {
   step "$name: $# files"
   log=$(mktemp)
   ${IN[@]+"${IN[@]}"} timeout --kill-after=10 "$all" node --disable-warning=ExperimentalWarning --test --test-concurrency="$concurrency" \
-    --test-timeout=$((each * 1000)) --test-reporter=spec "$@" </dev/null 2>&1 | tee "$log" || status=$?
+    --test-timeout=$((each * 1000)) --test-force-exit --test-reporter=spec "$@" </dev/null 2>&1 | tee "$log" || status=$?
   [ "$status" != 124 ] || step "$name: ended after $all seconds"
   # A run that failed without a failing test (a crash, the time limit) counts as one.
   awk -v status="$status" '$1 == "ℹ" && $2 ~ /^(pass|fail|cancelled|skipped|todo)$/ { n[$2] = $3 }

@@ -96,8 +96,10 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   // It is awaited below, but only if the start succeeds.
   exit.catch(() => {});
   await failpoint("container.start.after-create", { signal });
+  // Taken before: a short process has ended, with its own time, before the shim answers.
+  const startedAt = nowNanos();
   await shim.start(id, { signal });
-  entry.update((status) => ({ ...status, startedAt: nowNanos(), process: { pid, pidStart, shim: shim.address } }));
+  entry.update((status) => ({ ...status, startedAt, process: { pid, pidStart, shim: shim.address } }));
   await failpoint("container.start.after-start", { signal });
   context.events.publish({ type: "started", containerId: id, sandboxId: pod.id, at: entry.record.status.startedAt });
   void watchExit(context, entry, shim, exit);

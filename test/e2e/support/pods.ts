@@ -15,9 +15,12 @@ export function podConfig(node: TestNode, more: Record<string, unknown> = {}): R
   };
 }
 
+/** Pid 1 of its own pid namespace, as the kubelet asks for it. */
+const ownPid = { namespace_options: { pid: 1 } };
+
 /** A container's configuration; `more` is merged over it. */
 export function containerConfig(command: string[], more: Record<string, unknown> = {}): Record<string, unknown> {
-  return { metadata: { name: "main", attempt: 1 }, image: { image: busybox }, command, log_path: "main.log", linux: {}, ...more };
+  return { metadata: { name: "main", attempt: 1 }, image: { image: busybox }, command, log_path: "main.log", linux: { security_context: ownPid }, ...more };
 }
 
 /** Runs a pod with one started container. */
