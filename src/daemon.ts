@@ -239,7 +239,7 @@ async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, dr
 
 async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, log: Logger): Promise<Images> {
   const { content, snapshotter, registry, unpacker } = drivers;
-  const images: Images = new Images({
+  const images = new Images({
     table: store.images,
     transaction: (run) => store.transaction(run),
     content,
@@ -248,8 +248,6 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
     unpacker,
     leasesDir: paths.leases,
     volumesDir: paths.volumes,
-    inUse: (): Iterable<{ key: string; imageId: string }> =>
-      imagesInUse(store, config.sandbox.image === "" ? undefined : images.get(config.sandbox.image)?.id),
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,
     pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
@@ -257,15 +255,6 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
   });
   await images.start();
   return images;
-}
-
-/** The root file systems and image volumes on record, and what they are made of. */
-function* imagesInUse(store: Store, pauseImageId: string | undefined): Generator<{ key: string; imageId: string }> {
-  for (const { id, imageId, imageMounts } of store.containers.all()) {
-    yield { key: id, imageId };
-    for (const mount of imageMounts) yield { key: mount.snapshotKey, imageId: mount.imageId };
-  }
-  if (pauseImageId !== undefined) for (const { id } of store.sandboxes.all()) yield { key: id, imageId: pauseImageId };
 }
 
 async function startEdge(

@@ -20,7 +20,7 @@ export interface CatalogOptions {
 }
 
 /** An image as a pull has found it. */
-export type PulledImage = Omit<ImageRecord, "repoTags" | "repoDigests" | "pinned" | "detached">;
+export type PulledImage = Omit<ImageRecord, "repoTags" | "repoDigests" | "pinned">;
 
 /**
  * Which images there are and what they are called. A record is an image (its id is the digest of its config) with all its
@@ -35,20 +35,11 @@ export class Catalog {
     for (const record of options.table.all()) this.#index(record);
   }
 
-  /** Images that can be seen. */
   list(): ImageRecord[] {
-    return this.#options.table
-      .all()
-      .filter(({ detached }) => detached !== true)
-      .map((record) => this.#view(record));
+    return this.#options.table.all().map((record) => this.#view(record));
   }
 
-  /** Those, and the ones that were removed while a container used them. */
-  all(): ImageRecord[] {
-    return this.#options.table.all();
-  }
-
-  /** By full id, whether it can be seen or not. */
+  /** By full id. */
   record(id: string): ImageRecord | undefined {
     return this.#options.table.get(id);
   }
@@ -60,7 +51,7 @@ export class Catalog {
   find(text: string): ImageRecord | undefined {
     const id = isDigest(text) ? text : (this.#byName.get(nameOf(text) ?? "") ?? this.#byPrefix(text));
     const record = id === undefined ? undefined : this.#options.table.get(id);
-    return record === undefined || record.detached === true ? undefined : this.#view(record);
+    return record === undefined ? undefined : this.#view(record);
   }
 
   /**
@@ -75,10 +66,9 @@ export class Catalog {
         if (name !== undefined) this.#takeName(name, image.id);
       }
       const before = this.#options.table.get(image.id);
-      const kept = before?.detached === true ? undefined : before;
-      const repoTags = merged(kept?.repoTags, tagName);
-      const repoDigests = merged(kept?.repoDigests, digestName);
-      const blobs = [...new Set([...(kept?.blobs ?? []), ...(image.blobs ?? [])])];
+      const repoTags = merged(before?.repoTags, tagName);
+      const repoDigests = merged(before?.repoDigests, digestName);
+      const blobs = [...new Set([...(before?.blobs ?? []), ...(image.blobs ?? [])])];
       const record: ImageRecord = { ...image, repoTags, repoDigests, blobs, pinned: this.#options.isPinned({ repoTags, repoDigests }) };
       return this.#put(record);
     });
@@ -88,7 +78,7 @@ export class Catalog {
   tag(id: string, name: string): ImageRecord | undefined {
     return this.#options.transaction(() => {
       const before = this.#options.table.get(id);
-      if (before === undefined || before.detached === true) return undefined;
+      if (before === undefined) return undefined;
       this.#takeName(name, id);
       const repoTags = merged(before.repoTags, name);
       return this.#put({ ...before, repoTags, pinned: this.#options.isPinned({ ...before, repoTags }) });
@@ -100,15 +90,6 @@ export class Catalog {
     const record = this.#options.table.get(id);
     if (record === undefined) return;
     this.#options.table.delete(id);
-    this.#unindex(record);
-  }
-
-  /** Takes the image out of sight but keeps its record, for the containers that use it. */
-  detach(id: string): void {
-    const record = this.#options.table.get(id);
-    if (record === undefined) return;
-    const hidden: ImageRecord = { ...record, repoTags: [], repoDigests: [], blobs: [], pinned: false, detached: true };
-    this.#options.table.put(hidden);
     this.#unindex(record);
   }
 

@@ -16,11 +16,13 @@ export interface CollectorOptions {
   snapshotter: Pick<Snapshotter, "layers" | "removeLayer" | "hasLayer">;
   catalog: Catalog;
   leases: Leases;
+  /** Chain ids of layers under root file systems. */
+  inUse: () => Iterable<string>;
   log: Logger;
 }
 
 /**
- * Removes blobs and layers that no image and no lease refers to.
+ * Removes blobs and layers that no image and no lease refers to, and no root file system stands on.
  *
  * Against a pull at the same time: the pull takes its lease first and then, for each blob and layer, this lock before it looks
  * whether it is there. The collector decides under the lock. So either it sees the lease, or the pull finds the thing gone.
@@ -85,7 +87,7 @@ export class Collector {
   #references(): References {
     const blobs = new Set<string>();
     const chainIds = new Set<string>();
-    for (const record of this.#options.catalog.all()) {
+    for (const record of this.#options.catalog.list()) {
       for (const digest of record.blobs ?? [record.id, record.manifestDigest]) blobs.add(digest);
       for (const chainId of record.chainIds) chainIds.add(chainId);
     }
@@ -93,6 +95,7 @@ export class Collector {
       for (const digest of lease.blobs) blobs.add(digest);
       for (const chainId of lease.chainIds) chainIds.add(chainId);
     }
+    for (const chainId of this.#options.inUse()) chainIds.add(chainId);
     return { blobs, chainIds };
   }
 }

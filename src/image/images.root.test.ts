@@ -343,12 +343,11 @@ test("an image in use: gone from the lists, its layers stay until the container 
   const ref = registry.add("app", "v1", image);
   const record = await node.images.pull(ref, { signal });
   const mounts = await node.images.rootfs("container-1", record);
-  node.users.push({ key: "container-1", imageId: record.id });
   await node.images.remove(ref, { signal });
   assert.deepEqual(node.images.list(), []);
   assert.equal(node.images.get(record.id), undefined);
   assert.deepEqual(await node.left(), { ...nothing, layers: 3 });
-  const restarted = await node.restart({ inUse: () => node.users });
+  const restarted = await node.restart();
   assert.deepEqual(await restarted.images.rootfs("container-1", { ...record }), mounts);
   assert.equal((await restarted.left()).layers, 3);
   await restarted.images.releaseRootfs("container-1");

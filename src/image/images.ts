@@ -33,11 +33,6 @@ export interface ImagesOptions {
   leasesDir: string;
   /** Where image volumes are mounted; gone at reboot. */
   volumesDir: string;
-  /**
-   * From the containers' records: the key of each root file system and image volume, and the image it was made of. One whose key the
-   * snapshotter does not have does not count.
-   */
-  inUse: () => Iterable<{ key: string; imageId: string }>;
   /** `image` of the configuration. */
   maxConcurrentDownloads: number;
   discardUnpackedLayers: boolean;
@@ -63,15 +58,22 @@ export class Images {
   readonly #volumes: Volumes;
   readonly #pulls = new SingleFlight<ImageRecord>();
   readonly #removing = new KeyedMutex();
-  /** Root file systems and volumes made by this process: key -> image id. Containers' records know of the earlier ones. */
-  readonly #users = new Map<string, string>();
+  /** Root file systems and volumes that are being made: their layers, which the snapshotter does not know of yet. */
+  readonly #making = new Map<string, readonly string[]>();
 
   constructor(options: ImagesOptions) {
     const { table, content, snapshotter, unpacker, log } = options;
     this.#options = options;
     this.#catalog = new Catalog({ table, transaction: options.transaction ?? ((run) => run()), isPinned: pinnedBy(options.pinned) });
     this.#leases = new Leases({ directory: options.leasesDir, log });
-    this.#collector = new Collector({ content, snapshotter, catalog: this.#catalog, leases: this.#leases, log });
+    this.#collector = new Collector({
+      content,
+      snapshotter,
+      catalog: this.#catalog,
+      leases: this.#leases,
+      inUse: () => this.#layersInUse(),
+      log,
+    });
     const layers = new Layers({
       content,
       snapshotter,
@@ -97,22 +99,19 @@ export class Images {
   }
 
   /**
-   * Once, before the first pull and after the containers' records are there: forgets images whose layers are lost (the next pull
-   * brings them back), and removes blobs and layers that nothing refers to.
+   * Once, before the first pull: forgets images whose layers are lost (the next pull brings them back), and removes blobs and layers
+   * that nothing refers to.
    */
   async start(): Promise<void> {
     await this.#leases.load();
-    for (const record of this.#catalog.all()) {
+    for (const record of this.#catalog.list()) {
       const missing = record.chainIds.find((chainId) => !this.#options.snapshotter.hasLayer(chainId));
-      if (missing !== undefined) {
-        this.#options.log.warn(
-          { id: record.id, tags: record.repoTags, chainId: missing },
-          "an image has lost a layer; it is forgotten until it is pulled again",
-        );
-        this.#catalog.remove(record.id);
-      } else if (record.detached === true && !this.#isUsed(record.id)) {
-        this.#catalog.remove(record.id);
-      }
+      if (missing === undefined) continue;
+      this.#options.log.warn(
+        { id: record.id, tags: record.repoTags, chainId: missing },
+        "an image has lost a layer; it is forgotten until it is pulled again",
+      );
+      this.#catalog.remove(record.id);
     }
     await this.#collector.collectAll();
   }
@@ -151,9 +150,8 @@ export class Images {
     if (found === undefined) return;
     using _ = await this.#removing.acquire(found.id, o);
     const record = this.#catalog.record(found.id);
-    if (record === undefined || record.detached === true) return;
-    if (this.#isUsed(record.id)) this.#catalog.detach(record.id);
-    else this.#catalog.remove(record.id);
+    if (record === undefined) return;
+    this.#catalog.remove(record.id);
     this.#options.log.info({ id: record.id, tags: record.repoTags, digests: record.repoDigests }, "removed an image");
     await this.#collector.collect({ blobs: record.blobs ?? [record.id, record.manifestDigest], chainIds: record.chainIds });
   }
@@ -183,8 +181,7 @@ export class Images {
 
   /** Idempotent. */
   async releaseRootfs(key: string): Promise<void> {
-    await this.#options.snapshotter.remove(key);
-    await this.#unused(key);
+    await this.#release(key, () => this.#options.snapshotter.remove(key));
   }
 
   /** What the container wrote. @throws not-found */
@@ -199,8 +196,7 @@ export class Images {
 
   /** Idempotent. */
   async releaseVolume(key: string): Promise<void> {
-    await this.#volumes.release(key);
-    await this.#unused(key);
+    await this.#release(key, () => this.#volumes.release(key));
   }
 
   /** Keys of all image volumes that are mounted or half made, those of an earlier process too. */
@@ -209,37 +205,33 @@ export class Images {
   }
 
   async #using<T>(key: string, image: ImageRecord, make: () => Promise<T>): Promise<T> {
-    const known = this.#users.has(key);
-    if (this.#catalog.record(image.id) === undefined)
+    const exists = this.#options.snapshotter.chainIdsOf(key).length > 0;
+    if (!exists && this.#catalog.record(image.id) === undefined)
       throw new CridError("not-found", `image ${nameOf(image)} has been removed; pull it again`);
-    // From here on remove() leaves the layers alone: no await stands between the look and this.
-    this.#users.set(key, image.id);
+    // From here on the layers stay, whatever becomes of the image: no await stands between the look and this.
+    this.#making.set(key, image.chainIds);
     try {
       return await make();
     } catch (error) {
-      if (!known) this.#users.delete(key);
       throw isKind(error, "not-found") ? CridError.from(error, `image ${nameOf(image)} has lost a layer; pull it again`) : error;
+    } finally {
+      this.#making.delete(key);
     }
   }
 
-  /** The key is gone: if it was the last to use an image that has been removed, the image's layers go. */
-  async #unused(key: string): Promise<void> {
-    const id = this.#users.get(key);
-    this.#users.delete(key);
-    const detached = this.#catalog.all().filter((record) => record.detached === true && (id === undefined || record.id === id));
-    for (const record of detached) {
-      using _ = await this.#removing.acquire(record.id);
-      if (this.#catalog.record(record.id)?.detached !== true || this.#isUsed(record.id)) continue;
-      this.#catalog.remove(record.id);
-      await this.#collector.collect({ blobs: [], chainIds: record.chainIds });
-    }
+  /** Takes a root file system or volume away. If it was the last to stand on layers of an image that has been removed, they go too. */
+  async #release(key: string, remove: () => Promise<void>): Promise<void> {
+    const chainIds = this.#options.snapshotter.chainIdsOf(key);
+    await remove();
+    const top = chainIds.at(-1);
+    if (this.#catalog.list().some((image) => image.chainIds.at(-1) === top)) return;
+    await this.#collector.collect({ blobs: [], chainIds });
   }
 
-  #isUsed(id: string): boolean {
-    for (const user of this.#users.values()) if (user === id) return true;
-    const keys = new Set(this.#options.snapshotter.keys());
-    for (const { key, imageId } of this.#options.inUse()) if (imageId === id && keys.has(key)) return true;
-    return false;
+  *#layersInUse(): Generator<string> {
+    const { snapshotter } = this.#options;
+    for (const key of snapshotter.keys()) yield* snapshotter.chainIdsOf(key);
+    for (const chainIds of this.#making.values()) yield* chainIds;
   }
 }
 

@@ -18,7 +18,6 @@ export interface ImageNode extends AsyncDisposable {
   content: ContentStore;
   snapshotter: OverlaySnapshotter;
   registry: Registry;
-  users: { key: string; imageId: string }[];
   /** Names of everything on disk: blobs, partial blobs, layers, staging, leases. */
   left(): Promise<Record<string, number>>;
   /** Stops this one without cleaning up and starts another on the same folder. */
@@ -51,7 +50,6 @@ export async function startNode(
     log,
     env: {},
   });
-  const users: ImageNode["users"] = [];
   const images = new Images({
     table: store.images,
     transaction: (run) => store.transaction(run),
@@ -61,7 +59,6 @@ export async function startNode(
     unpacker,
     leasesDir: join(root, "content/leases"),
     volumesDir: join(root, "volumes"),
-    inUse: () => users,
     maxConcurrentDownloads: 6,
     discardUnpackedLayers: false,
     pinned: [],
@@ -81,7 +78,6 @@ export async function startNode(
     content,
     snapshotter,
     registry,
-    users,
     left: async () => ({
       blobs: await count("content/blobs/sha256"),
       ingests: await count("content/ingest"),

@@ -18,8 +18,6 @@ export interface ImageRecord {
   pinned: boolean;
   /** Digests of all that the image has in `content/`: index, manifest, config, layers. Absent in records not made by a pull. */
   blobs?: string[];
-  /** Removed while a container used it: nobody sees it, its layers stay until the last such container is gone. */
-  detached?: boolean;
 }
 
 /** The `config` part of an OCI image configuration. */

@@ -150,6 +150,10 @@ export class OverlaySnapshotter implements Snapshotter {
     return [...this.#rootfs.keys()];
   }
 
+  chainIdsOf(key: string): readonly string[] {
+    return this.#rootfs.get(key)?.chainIds ?? [];
+  }
+
   async usageTotal(): Promise<DiskUsage> {
     const total = { bytes: 0, inodes: 0 };
     const add = (usage: DiskUsage): void => {

@@ -69,6 +69,8 @@ export interface Snapshotter {
   usage(key: string): Promise<DiskUsage>;
   /** All keys. */
   keys(): string[];
+  /** The layers under a root file system, lowest first; empty for an unknown key. While it exists, they must not be removed. */
+  chainIdsOf(key: string): readonly string[];
   /** All layers and all writable parts. */
   usageTotal(): Promise<DiskUsage>;
 }
