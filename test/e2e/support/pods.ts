@@ -20,7 +20,14 @@ const ownPid = { namespace_options: { pid: 1 } };
 
 /** A container's configuration; `more` is merged over it. */
 export function containerConfig(command: string[], more: Record<string, unknown> = {}): Record<string, unknown> {
-  return { metadata: { name: "main", attempt: 1 }, image: { image: busybox }, command, log_path: "main.log", linux: { security_context: ownPid }, ...more };
+  return {
+    metadata: { name: "main", attempt: 1 },
+    image: { image: busybox },
+    command,
+    log_path: "main.log",
+    linux: { security_context: ownPid },
+    ...more,
+  };
 }
 
 /** Runs a pod with one started container. */
