@@ -21,7 +21,7 @@ import type { RuncOptions } from "../shim/task-types.ts";
 import { overlayMounts } from "../snapshot/overlay-mounts.ts";
 import { Store } from "../store/store.ts";
 import { Containers } from "./containers.ts";
-import type { ContainerCgroups, ContainerImages, PodContext } from "./deps.ts";
+import type { ContainerCgroups, ContainerImages, ContainerTable, PodContext } from "./deps.ts";
 import { LifecycleEvents } from "./events.ts";
 import { probeSpecHost } from "./spec-host.ts";
 
@@ -49,6 +49,7 @@ export interface ContainerDaemon {
   containers: Containers;
   logger: LoggerClient;
   shims: Shims;
+  table: ContainerTable;
   /** Leaves the containers alone, as an ordered stop does. */
   close(): Promise<void>;
 }
@@ -122,6 +123,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       containers,
       logger,
       shims,
+      table: store.containers,
       close: async () => {
         if (!daemons.delete(daemon)) return;
         off();
