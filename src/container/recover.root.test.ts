@@ -21,7 +21,10 @@ for (const { version, path, skip } of shimVersions) {
       const before = await bed.start();
       const pod = await bed.pod();
       const make = async (name: string, command: string): Promise<string> => {
-        const id = await before.containers.create({ sandboxId: pod.id, config: bed.config({ name, command: ["sh", "-c", command] }) }, limit());
+        const id = await before.containers.create(
+          { sandboxId: pod.id, config: bed.config({ name, command: ["sh", "-c", command] }) },
+          limit(),
+        );
         await before.containers.start(id, limit());
         return id;
       };
@@ -33,7 +36,10 @@ for (const { version, path, skip } of shimVersions) {
 
       const after = await bed.start();
       assert.deepEqual(after.containers.load(), { interrupted: [] });
-      assert.deepEqual([stays, ends, created].map((id) => after.containers.get(id).state), ["unknown", "unknown", "created"]);
+      assert.deepEqual(
+        [stays, ends, created].map((id) => after.containers.get(id).state),
+        ["unknown", "unknown", "created"],
+      );
       const known = new Set(await after.logger.list());
       const shim = await pod.shim(limit());
       for (const id of [stays, ends, created]) await after.containers.adopt(id, shim, { logOpen: known.has(id), ...limit() });
@@ -43,9 +49,16 @@ for (const { version, path, skip } of shimVersions) {
       assert.equal((await after.containers.execSync(stays, { cmd: ["cat", "/etc/hosts"], timeoutMs: 0, ...limit() })).exitCode, 0);
       await after.containers.start(created, limit());
       await after.containers.stop(stays, { graceMs: 0, ...limit() });
-      const numbers = bed.log("stays").split("\n").slice(0, -1).map((line) => Number(line.split(" ")[3]));
+      const numbers = bed
+        .log("stays")
+        .split("\n")
+        .slice(0, -1)
+        .map((line) => Number(line.split(" ")[3]));
       assert.ok(numbers.length > 15);
-      assert.deepEqual(numbers, numbers.map((_, index) => index));
+      assert.deepEqual(
+        numbers,
+        numbers.map((_, index) => index),
+      );
     });
 
     test("a shim that is killed: its containers end with a reason, and nothing is left of them", async () => {
@@ -77,7 +90,8 @@ describe("interrupted steps", { skip: newest?.skip ?? "no shim" }, () => {
     const pod = await bed.pod();
     const before = await bed.leftovers();
     let attempt = 0;
-    const create = () => containers.create({ sandboxId: pod.id, config: bed.config({ attempt: attempt++, command: ["sleep", "1000"] }) }, limit());
+    const create = () =>
+      containers.create({ sandboxId: pod.id, config: bed.config({ attempt: attempt++, command: ["sleep", "1000"] }) }, limit());
     try {
       for (const name of ["after-record", "after-rootfs", "after-bundle"]) {
         armFailpoints(`container.create.${name}=error`);
@@ -121,7 +135,10 @@ describe("interrupted steps", { skip: newest?.skip ?? "no shim" }, () => {
     const second = await bed.start();
     second.table.put({ ...record, status: { ...record.status, creating: true } });
     const { interrupted } = second.containers.load();
-    assert.deepEqual(interrupted.map((one) => one.id), [id]);
+    assert.deepEqual(
+      interrupted.map((one) => one.id),
+      [id],
+    );
     assert.deepEqual(second.containers.list(), []);
     for (const one of interrupted) await second.containers.undoCreation(one);
     assert.deepEqual(await bed.leftovers(), before);
