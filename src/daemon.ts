@@ -1,4 +1,4 @@
-import { mkdir, readFile, statfs } from "node:fs/promises";
+import { mkdir, readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { LayerUnpacker } from "./archive/layer-unpacker.ts";
 import { CridError, messageOf } from "./base/errors.ts";
@@ -13,6 +13,7 @@ import { LifecycleEvents } from "./container/events.ts";
 import { probeSpecHost } from "./container/spec-host.ts";
 import { ContentStore } from "./content/content-store.ts";
 import { Images } from "./image/images.ts";
+import { deviceNumber } from "./linux/files.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { LoggerClient } from "./logger/logger-client.ts";
 import { createMetrics, type Metrics } from "./metrics/metrics.ts";
@@ -347,8 +348,8 @@ async function runtimeSpec(bundle: string): Promise<unknown> {
 
 /** Asked of the file system, not counted: what others have written there counts too. */
 async function diskLimits(path: string): Promise<DiskLimits> {
-  const { blocks, bsize, files, ffree } = await statfs(path, { bigint: true });
-  return { bytes: blocks * bsize, inodes: files, inodesFree: ffree };
+  const [{ blocks, bsize, files, ffree }, { dev }] = await Promise.all([statfs(path, { bigint: true }), stat(path, { bigint: true })]);
+  return { device: deviceNumber(dev), bytes: blocks * bsize, inodes: files, inodesFree: ffree };
 }
 
 function countBy(states: readonly string[]): Record<string, number> {

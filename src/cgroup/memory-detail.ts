@@ -5,6 +5,9 @@ import type { ReadFile } from "./stats.ts";
 export interface MemoryDetail {
   /** Page cache. */
   cache?: bigint;
+  /** Of the page cache, what was used lately, and what the kernel takes first when memory runs short. */
+  activeFile?: bigint;
+  inactiveFile?: bigint;
   /** Of the page cache, what is mapped into processes. */
   mappedFile?: bigint;
   /** The kernel's own memory on behalf of the cgroup. */
@@ -24,6 +27,8 @@ export const memoryDetail: Record<1 | 2, (read: ReadFile) => Promise<MemoryDetai
     const total = (key: string): bigint | undefined => stat.get(`total_${key}`) ?? stat.get(key);
     return present({
       cache: total("cache"),
+      activeFile: total("active_file"),
+      inactiveFile: total("inactive_file"),
       mappedFile: total("mapped_file"),
       kernel: parseNumber(kernel),
       peak: parseNumber(peak),
@@ -36,6 +41,8 @@ export const memoryDetail: Record<1 | 2, (read: ReadFile) => Promise<MemoryDetai
     const stat = parseFlatKeyed(statText ?? "");
     return present({
       cache: stat.get("file"),
+      activeFile: stat.get("active_file"),
+      inactiveFile: stat.get("inactive_file"),
       mappedFile: stat.get("file_mapped"),
       kernel: stat.get("kernel") ?? stat.get("kernel_stack"),
       peak: parseNumber(peak),

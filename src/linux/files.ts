@@ -66,6 +66,13 @@ export function makeDev(major: number, minor: number): bigint {
   return ((hi & 0xffff_f000n) << 32n) | ((hi & 0xfffn) << 8n) | ((lo & 0xffff_ff00n) << 12n) | (lo & 0xffn);
 }
 
+/** The opposite of `makeDev`, as the kernel's own files write it: "254:0". */
+export function deviceNumber(dev: bigint): string {
+  const major = ((dev >> 32n) & 0xffff_f000n) | ((dev >> 8n) & 0xfffn);
+  const minor = ((dev >> 12n) & 0xffff_ff00n) | (dev & 0xffn);
+  return `${major}:${minor}`;
+}
+
 /** mknod(2); `mode` has the type (S_IFCHR and others) and the permissions. An overlay whiteout is S_IFCHR with device 0. */
 export function mknod(path: CString, mode: number, dev: bigint = 0n): void {
   check(cMknod(cstr(path, "mknod"), mode, dev), "mknod", path);

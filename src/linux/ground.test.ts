@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { isErrno, isKind } from "../base/errors.ts";
-import { closeFd, dupFd, fcntlGetPipeSize, fcntlSetPipeSize, makeDev, pipe } from "./files.ts";
+import { closeFd, deviceNumber, dupFd, fcntlGetPipeSize, fcntlSetPipeSize, makeDev, pipe } from "./files.ts";
 import { bootId, hasFilesystem, kernelAtLeast } from "./kernel.ts";
 import { check, declare } from "./libc.ts";
 import { parseMountinfo, readMountinfo } from "./mountinfo.ts";
@@ -56,6 +56,7 @@ test("device numbers are glibc's", () => {
   assert.equal(makeDev(0, 0), 0n);
   assert.equal(makeDev(1, 3), 0x103n);
   assert.equal(makeDev(0x12345678, 0x9abcdef0), 0x1234_59ab_cde6_78f0n);
+  fc.assert(fc.property(fc.nat(), fc.nat(), (major, minor) => deviceNumber(makeDev(major, minor)) === `${major}:${minor}`));
   fc.assert(
     fc.property(fc.nat(0xfff), fc.nat(0xff), (major, minor) => makeDev(major, minor) === BigInt(major * 256 + minor)),
     { numRuns: 50 },

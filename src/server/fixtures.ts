@@ -176,7 +176,8 @@ export function testNode(): TestNode {
         [...pods.values()].map((pod) => ({
           ...podStatsOf(pod, []),
           cgroupPath: "/kubepods/podu-1",
-          disk: { bytes: 1000n, inodes: 100n, inodesFree: 60n },
+          disk: { device: "254:0", bytes: 1000n, inodes: 100n, inodesFree: 60n },
+          deviceName: () => "/dev/vda",
           containers: [...records.values()].map((record) => ({
             ...containerStatsOf(view(record)),
             cgroupPath: `/kubepods/podu-1/${record.id}`,

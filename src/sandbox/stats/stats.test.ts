@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { readdir } from "node:fs/promises";
 import { test } from "node:test";
 import { silentLogger } from "../../base/log.ts";
 import type { CgroupStats } from "../../cgroup/stats.ts";
 import type { PodConfig } from "../../records/pod-config.ts";
+import { blockDeviceName } from "./block-device.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { DiskSamples } from "./disk-samples.ts";
 import { parseNetDev } from "./net-dev.ts";
@@ -19,6 +21,12 @@ test("the rate is that between two readings, and needs a second between them", (
   assert.equal(rates.observe(thing, 20n * second + 5n, 11n * second), second / 2n, "the last one stands");
   assert.equal(rates.observe(thing, 30n * second, 0n), undefined, "it began anew");
   assert.equal(rates.observe({}, 30n * second, 1n), undefined, "another thing");
+});
+
+test("block devices are named by their file, unknown ones by their number", async () => {
+  const [known] = await readdir("/sys/dev/block");
+  if (known !== undefined) assert.match(await blockDeviceName(known), /^\/dev\/\S+$/);
+  assert.equal(await blockDeviceName("0:99999"), "0:99999");
 });
 
 test("/proc/net/dev", () => {

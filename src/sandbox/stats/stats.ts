@@ -12,6 +12,7 @@ import type { CgroupStats } from "../../cgroup/stats.ts";
 import type { ContainerView } from "../../container/containers.ts";
 import type { ContainerFilter } from "../../container/filter.ts";
 import type { SandboxFilter, SandboxView } from "../status.ts";
+import { blockDeviceName } from "./block-device.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { type DiskSample, DiskSamples } from "./disk-samples.ts";
 import { type NetworkInterface, parseNetDev } from "./net-dev.ts";
@@ -51,9 +52,13 @@ export interface PodSample extends Omit<PodStats, "containers"> {
   readonly containers: readonly ContainerSample[];
   /** Of the file system that writable layers are on. */
   readonly disk: DiskLimits;
+  /** The file of a block device ("/dev/vda") that is told by number ("254:0") in these samples. */
+  readonly deviceName: (number: string) => string;
 }
 
 export interface DiskLimits {
+  /** The block device below it: "major:minor". */
+  device: string;
   bytes: bigint;
   inodes: bigint;
   inodesFree: bigint;
@@ -131,12 +136,18 @@ export class Stats {
   async samples(options: { signal: AbortSignal }): Promise<PodSample[]> {
     const [pods, disk] = await Promise.all([this.pods({}, options), this.#deps.diskLimits()]);
     const limit = pLimit(atOnce);
+    const devices = [
+      disk.device,
+      ...pods.flatMap(({ containers }) => containers.flatMap(({ cgroup }) => cgroup?.io ?? []).map(({ device }) => device)),
+    ];
+    const names = new Map(await Promise.all([...new Set(devices)].map(async (number) => [number, await blockDeviceName(number)] as const)));
+    const deviceName = (number: string): string => names.get(number) ?? number;
     return Promise.all(
       pods.map(async (stats) => {
         const pod = this.#deps.sandboxes.find(stats.pod.id);
         const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
         const containers = await Promise.all(stats.containers.map((container) => limit(() => this.#sample(container, path))));
-        return { ...stats, containers, disk, cgroupPath: dirname(cgroupOf(path(stats.pod.id))) };
+        return { ...stats, containers, disk, deviceName, cgroupPath: dirname(cgroupOf(path(stats.pod.id))) };
       }),
     );
   }

@@ -58,7 +58,7 @@ function perDevice(name: string, help: string, field: "readBytes" | "writeBytes"
     help,
     type: COUNTER,
     labels: ["device"],
-    values: ({ container }) => (container.cgroup?.io ?? []).map((io) => ({ labels: [io.device], value: io[field] })),
+    values: ({ container, pod }) => (container.cgroup?.io ?? []).map((io) => ({ labels: [pod.deviceName(io.device)], value: io[field] })),
   };
 }
 
@@ -85,6 +85,18 @@ const containerMetrics: Definition<InPod>[] = [
   one(GAUGE, "container_memory_rss", "Anonymous memory.", ({ cgroup }) => cgroup?.memory?.rss),
   one(GAUGE, "container_memory_swap", "Swap in use.", ({ cgroup }) => cgroup?.memory?.swapUsage ?? 0n),
   one(GAUGE, "container_memory_cache", "Page cache.", ({ memoryDetail }) => memoryDetail.cache ?? 0n),
+  one(
+    GAUGE,
+    "container_memory_total_active_file_bytes",
+    "Page cache that was used lately.",
+    ({ memoryDetail }) => memoryDetail.activeFile ?? 0n,
+  ),
+  one(
+    GAUGE,
+    "container_memory_total_inactive_file_bytes",
+    "Page cache that goes first when memory runs short.",
+    ({ memoryDetail }) => memoryDetail.inactiveFile ?? 0n,
+  ),
   one(GAUGE, "container_memory_mapped_file", "Page cache that is mapped.", ({ memoryDetail }) => memoryDetail.mappedFile ?? 0n),
   one(
     GAUGE,
@@ -123,12 +135,12 @@ const containerMetrics: Definition<InPod>[] = [
     help: "Bytes moved by device and operation.",
     type: COUNTER,
     labels: ["device", "major", "minor", "operation"],
-    values: ({ container }) =>
+    values: ({ container, pod }) =>
       (container.cgroup?.io ?? []).flatMap(({ device, readBytes, writeBytes }) => {
         const [major = "", minor = ""] = device.split(":");
         return [
-          { labels: [device, major, minor, "Read"], value: readBytes },
-          { labels: [device, major, minor, "Write"], value: writeBytes },
+          { labels: [pod.deviceName(device), major, minor, "Read"], value: readBytes },
+          { labels: [pod.deviceName(device), major, minor, "Write"], value: writeBytes },
         ];
       }),
   },
@@ -168,7 +180,13 @@ const containerMetrics: Definition<InPod>[] = [
 
 /** cAdvisor tells these by device; here all writable layers are on one file system. */
 function onDisk(name: string, help: string, value: (sample: ContainerSample, pod: PodSample) => bigint): Definition<InPod> {
-  return { name, help, type: GAUGE, labels: ["device"], values: ({ container, pod }) => [{ labels: [""], value: value(container, pod) }] };
+  return {
+    name,
+    help,
+    type: GAUGE,
+    labels: ["device"],
+    values: ({ container, pod }) => [{ labels: [pod.deviceName(pod.disk.device)], value: value(container, pod) }],
+  };
 }
 
 function positive(value: number): bigint | undefined {

@@ -24,5 +24,6 @@ test("every metric has the labels of its descriptor", async () => {
   assert.equal(value("container_oom_events_total"), 1n);
   assert.equal(value("container_pressure_cpu_waiting_seconds_total"), 2n);
   assert.equal(value("container_fs_inodes_free"), 60n);
+  assert.equal(metrics.find(({ name }) => name === "container_fs_usage_bytes")?.labelValues.at(-1), "/dev/vda");
   assert.equal(value("container_ulimits_soft"), 1024n);
 });
