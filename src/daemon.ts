@@ -197,7 +197,7 @@ async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, dr
     ...(unsetSeccomp && { unsetSeccomp }),
   };
   const specHost = await specHostOf(settings, cgroups, log);
-  const images = await makeImages(config, paths, store, drivers, log);
+  const images = await makeImages(config, paths, store, drivers, metrics, log);
   const sandboxes = new Sandboxes({
     store,
     shims: drivers.shims,
@@ -238,7 +238,7 @@ async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, dr
   return { settings, sandboxes, containers, images };
 }
 
-async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, log: Logger): Promise<Images> {
+async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, metrics: Metrics, log: Logger): Promise<Images> {
   const { content, snapshotter, registry, unpacker } = drivers;
   const images = new Images({
     table: store.images,
@@ -248,6 +248,8 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
     snapshotter,
     unpacker,
     leasesDir: paths.leases,
+    recordsDir: paths.imageRecords,
+    metrics,
     volumesDir: paths.volumes,
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,

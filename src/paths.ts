@@ -19,6 +19,8 @@ export interface Paths {
   snapshots: string;
   layerMounts: string;
   leases: string;
+  /** Copies of the image records. */
+  imageRecords: string;
   volumes: string;
 }
 
@@ -39,6 +41,7 @@ export function pathsOf({ root, state }: Config): Paths {
     snapshots: join(root, "snapshots"),
     layerMounts: join(state, "l"),
     leases: join(root, "leases"),
+    imageRecords: join(root, "content", "images"),
     volumes: join(state, "volumes"),
   };
 }

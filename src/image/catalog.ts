@@ -17,6 +17,8 @@ export interface CatalogOptions {
   transaction: <T>(run: () => T) => T;
   /** Whether the kubelet's garbage collection must leave the image alone. */
   isPinned: (record: Pick<ImageRecord, "repoTags" | "repoDigests">) => boolean;
+  /** Called after each change. */
+  onChange?: (records: readonly ImageRecord[]) => void;
 }
 
 /** An image as a pull has found it. */
@@ -61,7 +63,7 @@ export class Catalog {
   commit(image: PulledImage, ref: Reference, rootDigest: string): ImageRecord {
     const digestName = `${repositoryOf(ref)}@${rootDigest}`;
     const tagName = ref.digest === undefined ? formatReference(ref) : undefined;
-    return this.#options.transaction(() => {
+    return this.#change(() => {
       for (const name of [digestName, tagName]) {
         if (name !== undefined) this.#takeName(name, image.id);
       }
@@ -76,7 +78,7 @@ export class Catalog {
 
   /** Gives an image one more name. @param name full reference with a tag */
   tag(id: string, name: string): ImageRecord | undefined {
-    return this.#options.transaction(() => {
+    return this.#change(() => {
       const before = this.#options.table.get(id);
       if (before === undefined) return undefined;
       this.#takeName(name, id);
@@ -89,8 +91,21 @@ export class Catalog {
   remove(id: string): void {
     const record = this.#options.table.get(id);
     if (record === undefined) return;
-    this.#options.table.delete(id);
+    this.#change(() => this.#options.table.delete(id));
     this.#unindex(record);
+  }
+
+  /** Takes records over as they are, for a store that was lost. */
+  restore(records: readonly ImageRecord[]): void {
+    this.#change(() => {
+      for (const record of records) this.#put(record);
+    });
+  }
+
+  #change<T>(run: () => T): T {
+    const result = this.#options.transaction(run);
+    this.#options.onChange?.(this.#options.table.all());
+    return result;
   }
 
   #put(record: ImageRecord): ImageRecord {

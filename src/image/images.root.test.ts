@@ -502,3 +502,43 @@ test("zstd and uncompressed layers", async () => {
     assert.deepEqual(record.diffIds, item.diffIds);
   }
 });
+
+test("a lost store: images come back from the copies of their records, those that are whole", async () => {
+  await using registry = await FakeRegistry.start();
+  await using node = await startNode();
+  const record = await node.images.pull(registry.add("app", "v1", image), { signal });
+  const tagged = node.images.tag(record.id, "again:v2");
+  const gone = await node.images.pull(registry.add("gone", "v1", other), { signal });
+  await node.images.remove(gone.id, { signal });
+  await node.images.stop();
+  for (const suffix of ["", "-wal", "-shm"]) await rm(join(node.root, `meta.db${suffix}`), { force: true });
+  await writeFile(join(node.content.root, "images/nonsense.json"), "{");
+  const restarted = await node.restart();
+  assert.deepEqual(restarted.images.list(), [tagged]);
+  await restarted.images.rootfs("k", tagged, { readonly: true });
+  await restarted.images.releaseRootfs("k");
+  await restarted.images.remove(record.id, { signal });
+  assert.deepEqual(await restarted.left(), nothing);
+  await restarted[Symbol.asyncDispose]();
+});
+
+test("check finds what is missing and what is damaged", async () => {
+  await using registry = await FakeRegistry.start();
+  await using node = await startNode();
+  const record = await node.images.pull(registry.add("app", "v1", image), { signal });
+  assert.deepEqual(await node.images.check({ signal }), []);
+  const [first, second] = image.layers.map(({ digest }) => digest);
+  await rm(node.content.path(first ?? ""));
+  await writeFile(node.content.path(second ?? ""), "x");
+  await node.snapshotter.removeLayer(record.chainIds[2] ?? "");
+  assert.deepEqual(
+    (await node.images.check({ signal })).map(({ kind, name }) => [kind, name]),
+    [
+      ["blob-missing", first],
+      ["blob-damaged", second],
+      ["layer-missing", record.chainIds[2]],
+    ],
+  );
+  await node.images.pull(registry.add("app", "v1", image), { signal });
+  assert.deepEqual(await node.images.check({ signal }), []);
+});

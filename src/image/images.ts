@@ -11,13 +11,15 @@ import { formatReference, parseReference } from "../registry/reference.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { DiskUsage, PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
 import { Catalog, type ImageTable } from "./catalog.ts";
+import { checkImages, type ImageFault } from "./check.ts";
 import { Collector } from "./collector.ts";
 import { Layers } from "./layers.ts";
 import { Leases } from "./leases.ts";
 import { pinnedBy } from "./pinned.ts";
 import { hostPlatform, type Platform } from "./platform.ts";
 import type { PullReport } from "./progress.ts";
-import { Puller } from "./pull.ts";
+import { Puller, type PullMetrics } from "./pull.ts";
+import { RecordFiles } from "./record-files.ts";
 import { SingleFlight } from "./single-flight.ts";
 import { Volumes } from "./volumes.ts";
 
@@ -31,6 +33,8 @@ export interface ImagesOptions {
   unpacker: Pick<LayerUnpacker, "unpack">;
   /** Where leases of pulls are kept; survives a reboot. */
   leasesDir: string;
+  /** Where copies of the records are kept, for when the store is lost; survives a reboot. */
+  recordsDir: string;
   /** Where image volumes are mounted; gone at reboot. */
   volumesDir: string;
   /** `image` of the configuration. */
@@ -39,6 +43,7 @@ export interface ImagesOptions {
   pinned: readonly string[];
   unpackLimits?: UnpackLimits;
   platform?: Platform;
+  metrics?: PullMetrics;
   log: Logger;
 }
 
@@ -56,6 +61,7 @@ export class Images {
   readonly #leases: Leases;
   readonly #puller: Puller;
   readonly #volumes: Volumes;
+  readonly #files: RecordFiles;
   readonly #pulls = new SingleFlight<ImageRecord>();
   readonly #removing = new KeyedMutex();
   /** Root file systems and volumes that are being made: their layers, which the snapshotter does not know of yet. */
@@ -64,7 +70,13 @@ export class Images {
   constructor(options: ImagesOptions) {
     const { table, content, snapshotter, unpacker, log } = options;
     this.#options = options;
-    this.#catalog = new Catalog({ table, transaction: options.transaction ?? ((run) => run()), isPinned: pinnedBy(options.pinned) });
+    this.#files = new RecordFiles({ directory: options.recordsDir, log });
+    this.#catalog = new Catalog({
+      table,
+      transaction: options.transaction ?? ((run) => run()),
+      isPinned: pinnedBy(options.pinned),
+      onChange: (records) => this.#files.sync(records),
+    });
     this.#leases = new Leases({ directory: options.leasesDir, log });
     this.#collector = new Collector({
       content,
@@ -94,16 +106,25 @@ export class Images {
       maxConcurrentDownloads: options.maxConcurrentDownloads,
       discardUnpackedLayers: options.discardUnpackedLayers,
       log,
+      ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
     });
     this.#volumes = new Volumes({ directory: options.volumesDir, snapshotter });
   }
 
   /**
-   * Once, before the first pull: forgets images whose layers are lost (the next pull brings them back), and removes blobs and layers
+   * Once, before the first pull: makes the records anew if the store has lost them, forgets images whose layers are lost (the next pull brings them back), and removes blobs and layers
    * that nothing refers to.
    */
   async start(): Promise<void> {
     await this.#leases.load();
+    const copies = await this.#files.load();
+    if (this.#catalog.list().length === 0 && copies.length > 0) {
+      this.#options.log.warn(
+        { images: copies.length },
+        "the store has no images, but there are copies of their records: they are taken over",
+      );
+      this.#catalog.restore(copies);
+    }
     for (const record of this.#catalog.list()) {
       const missing = record.chainIds.find((chainId) => !this.#options.snapshotter.hasLayer(chainId));
       if (missing === undefined) continue;
@@ -113,7 +134,19 @@ export class Images {
       );
       this.#catalog.remove(record.id);
     }
+    this.#files.sync(this.#options.table.all());
     await this.#collector.collectAll();
+    await this.#files.settled();
+  }
+
+  /** Waits until the copies of the records are written. */
+  async stop(): Promise<void> {
+    await this.#files.settled();
+  }
+
+  /** Compares what is on disk with what the images need. What it finds, the next pull of the image mends. */
+  async check(o: { signal: AbortSignal }): Promise<ImageFault[]> {
+    return checkImages(this.list(), this.#options, o);
   }
 
   /**

@@ -30,6 +30,7 @@ interface Item {
 export class PullProgress {
   readonly ref: string;
   readonly #startedAtMs = Date.now();
+  readonly #started = performance.now();
   readonly #items = new Map<string, Item>();
   readonly #endpoints = new Set<string>();
   #downloadedBytes = 0;
@@ -41,6 +42,15 @@ export class PullProgress {
 
   constructor(ref: string) {
     this.ref = ref;
+  }
+
+  /** Since the pull began. */
+  get ms(): number {
+    return Math.round(performance.now() - this.#started);
+  }
+
+  get downloadedBytes(): number {
+    return this.#downloadedBytes;
   }
 
   add({ digest, size }: Descriptor): void {
@@ -90,7 +100,7 @@ export class PullProgress {
   /** For the line that the log has of each pull. Times of layers are summed; layers run side by side. */
   summary(): Record<string, unknown> {
     return {
-      ms: Date.now() - this.#startedAtMs,
+      ms: this.ms,
       endpoints: [...this.#endpoints],
       downloadedBytes: this.#downloadedBytes,
       resumedBytes: this.#resumedBytes,

@@ -29,7 +29,15 @@ export interface PullerOptions {
   maxConcurrentDownloads: number;
   /** Drop a layer's blob once it is unpacked. */
   discardUnpackedLayers: boolean;
+  metrics?: PullMetrics;
   log: Logger;
+}
+
+/** What is counted of pulls; see `metrics/`. */
+export interface PullMetrics {
+  /** One finished pull; `result` is "ok" or the kind of its error. */
+  pull(result: string, seconds: number, bytes: number): void;
+  pullsRunning(delta: 1 | -1): void;
 }
 
 /** What a reference resolved to, read down to the manifest of this node's platform. */
@@ -78,6 +86,8 @@ export class Puller {
     const name = formatReference(ref);
     const progress = new PullProgress(name);
     this.#active.add(progress);
+    this.#options.metrics?.pullsRunning(1);
+    let result = "ok";
     try {
       const repository = await registry.open(ref, { auth: o.auth });
       const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
@@ -87,11 +97,14 @@ export class Puller {
       log.info({ ref: name, id: record.id, ...progress.summary() }, "pulled");
       return record;
     } catch (error) {
+      result = o.signal.aborted ? "canceled" : CridError.from(error).kind;
       o.signal.throwIfAborted();
       log.info({ ref: name, err: error, ...progress.summary() }, "pull failed");
       throw CridError.from(error, `pull ${name}`);
     } finally {
       this.#active.delete(progress);
+      this.#options.metrics?.pullsRunning(-1);
+      this.#options.metrics?.pull(result, progress.ms / 1000, progress.downloadedBytes);
     }
   }
 

@@ -58,6 +58,7 @@ export async function startNode(
     snapshotter,
     unpacker,
     leasesDir: join(root, "content/leases"),
+    recordsDir: join(root, "content/images"),
     volumesDir: join(root, "volumes"),
     maxConcurrentDownloads: 6,
     discardUnpackedLayers: false,
@@ -67,6 +68,7 @@ export async function startNode(
   });
   await images.start();
   const stop = async (): Promise<void> => {
+    await images.stop();
     await unpacker[Symbol.asyncDispose]();
     await registry[Symbol.asyncDispose]();
     store.close();
