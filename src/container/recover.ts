@@ -6,7 +6,7 @@ import type { ContainerContext } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { killTask, taskEnded, taskLost, watchExit, withoutProcess } from "./exit.ts";
-import { releaseResources, removeContainer } from "./remove.ts";
+import { releaseResources } from "./remove.ts";
 import { stdioPaths } from "./start.ts";
 import { START_ERROR } from "./status.ts";
 
@@ -38,10 +38,6 @@ export function loadContainers(context: ContainerContext): { interrupted: Contai
 export async function undoCreation(context: ContainerContext, record: ContainerRecord): Promise<void> {
   await releaseResources(context, record);
   context.table.delete(record.id);
-}
-
-export async function finishRemoval(context: ContainerContext, entry: ContainerEntry, options: { signal: AbortSignal }): Promise<void> {
-  await removeContainer(context, entry, options);
 }
 
 /**
