@@ -82,8 +82,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const metrics = createMetrics();
   const drivers = await startDrivers(options, paths, metrics, stack);
   const domain = await makeDomain(options, paths, store, drivers, metrics);
-  stack.defer(() => domain.containers.close());
+  // Containers first: what they undo goes through the pods' shims.
   stack.defer(() => domain.sandboxes.close());
+  stack.defer(() => domain.containers.close());
   stack.defer(watchTaskEvents(drivers.events, domain.containers, log));
 
   const containersPart = containerRecovery({ containers: domain.containers, sandboxes: domain.sandboxes, logger: drivers.logger, log });
@@ -274,6 +275,7 @@ async function startEdge(
     cni: drivers.cni,
     defaultHandler: config.runtime.default,
     handlerNames: Object.keys(config.runtime.handlers),
+    check: () => void runtimeHandler("", settings),
     probe: async (name) => probeRuntimeFeatures(runtimeHandler(name, settings).options.binaryName),
     verbose: () => ({
       config: {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "./config/schema.ts";
@@ -35,7 +36,7 @@ export function pathsOf({ root, state }: Config): Paths {
     pods: join(state, "pods"),
     netns: join(state, "netns"),
     events: join(state, "events.sock"),
-    shimSockets: join(state, "s"),
+    shimSockets: shimSocketDir(state),
     runc: join(state, "runc"),
     content: join(root, "content"),
     snapshots: join(root, "snapshots"),
@@ -44,6 +45,13 @@ export function pathsOf({ root, state }: Config): Paths {
     imageRecords: join(root, "content", "images"),
     volumes: join(state, "volumes"),
   };
+}
+
+/** Shims take no directory of more than 42 characters for their sockets. Below a long state directory it is one in /run, named by it. */
+function shimSocketDir(state: string): string {
+  const usual = join(state, "s");
+  if (usual.length <= 42) return usual;
+  return join("/run", `crid-${createHash("sha256").update(state).digest("hex").slice(0, 12)}`);
 }
 
 /** The built-in pause: beside the bundle when released, in dist/ when run from source. */

@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { parseArgs } from "node:util";
 import type { Command } from "./command.ts";
 
@@ -14,9 +15,19 @@ export const command: Command = {
     ]);
     const config = loadConfig(values.config === undefined ? {} : { file: values.config });
     const log = createLogger(config.log);
+    // Modes of files are what the code says, whatever the caller's shell had.
+    process.umask(0o022);
+    // One call that nobody waited for must not end the daemon; a throw out of nowhere must, as nothing can be relied on after it.
+    process.on("unhandledRejection", (error) => log.error({ err: error }, "a failure that nobody waited for"));
+    process.on("uncaughtException", (error) => {
+      log.error({ err: error }, "fatal; pods keep running");
+      process.exit(1);
+    });
     const stop = untilSignal();
     const daemon = await startDaemon({ config, log, self: [process.execPath, ...process.execArgv, process.argv[1] ?? ""] });
     tell("READY=1");
+    // See main.ts. Node keeps it at the exit only, and a daemon's may be a kill.
+    setTimeout(flushCompileCache, 10_000).unref();
     log.info(`stopping: ${await stop}`);
     tell("STOPPING=1");
     await daemon.close();

@@ -7,7 +7,7 @@ import type { Weight } from "./grpc-services.ts";
 import { type CallStatus, isFault, okStatus, statusOf } from "./status-code.ts";
 import { subjectOf } from "./subject.ts";
 
-/** Told of each finished call: `code` as in "NOT_FOUND". */
+/** Told of each finished call: `code` as in "NotFound". */
 export type CallObserver = (call: { method: string; code: string; seconds: number }) => void;
 
 type Kind = "unary" | "stream";

@@ -3,8 +3,9 @@ import { test } from "node:test";
 import { silentLogger } from "../base/log.ts";
 import { NodeInfo } from "./node-info.ts";
 
-test("handlers: the default also by no name; asked once, but again after a failure", async () => {
+test("readiness; handlers: the default also by no name; asked once, but again after a failure", async () => {
   const asked: string[] = [];
+  let missing: string | undefined;
   const node = new NodeInfo({
     version: "1",
     cgroupDriver: "cgroupfs",
@@ -12,6 +13,9 @@ test("handlers: the default also by no name; asked once, but again after a failu
     cni: { status: () => ({ ready: true, reason: "", message: "" }), setPodCidr: () => {} },
     defaultHandler: "runc",
     handlerNames: ["runc", "crun"],
+    check: () => {
+      if (missing !== undefined) throw new Error(missing);
+    },
     probe: async (handler) => {
       asked.push(handler);
       if (handler === "crun") throw new Error("no crun");
@@ -28,5 +32,8 @@ test("handlers: the default also by no name; asked once, but again after a failu
     { name: "crun", ...no },
   ]);
   await node.handlers();
+  assert.equal(node.runtime().ready, true);
+  missing = "no runc in PATH";
+  assert.deepEqual(node.runtime(), { ready: false, reason: "RuntimeHandlerMissing", message: "no runc in PATH" });
   assert.deepEqual(asked, ["runc", "crun", "crun"]);
 });

@@ -10,6 +10,8 @@ export interface NodeInfoOptions {
   cni: { status(): { ready: boolean; reason: string; message: string }; setPodCidr(cidr: string): void };
   defaultHandler: string;
   handlerNames: readonly string[];
+  /** @throws when the shim or the OCI runtime of the default handler is missing */
+  check: () => void;
   /** Asks the handler's OCI runtime. @throws when it is missing */
   probe: (handler: string) => Promise<RuntimeFeatures>;
   /** The parts of a verbose status, made when asked for. */
@@ -32,8 +34,14 @@ export class NodeInfo implements Node {
     this.#options = options;
   }
 
+  /** Looked up each time, so that a mended machine needs no restart. */
   runtime(): { ready: boolean; reason: string; message: string } {
-    return { ready: true, reason: "", message: "" };
+    try {
+      this.#options.check();
+      return { ready: true, reason: "", message: "" };
+    } catch (error) {
+      return { ready: false, reason: "RuntimeHandlerMissing", message: messageOf(error) };
+    }
   }
 
   network(): { ready: boolean; reason: string; message: string } {

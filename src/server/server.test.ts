@@ -101,7 +101,7 @@ test("kinds of errors become codes, and a foreign error is UNKNOWN", async () =>
   await assert.rejects(call(it.client, "NoSuchMethod"), { code: status.UNIMPLEMENTED });
   assert.deepEqual(
     it.seen.map((call) => call.code),
-    ["NOT_FOUND", "UNKNOWN", "UNIMPLEMENTED"],
+    ["NotFound", "Unknown", "Unimplemented"],
   );
 });
 

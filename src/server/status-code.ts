@@ -21,7 +21,7 @@ const codes: Record<ErrorKind, status> = {
   unknown: status.UNKNOWN,
 };
 
-/** A gRPC status as grpc-js takes it, and the code's name for logs and metrics ("NOT_FOUND"). */
+/** A gRPC status as grpc-js takes it, and the code's name for logs and metrics, spelled as in Go ("NotFound"). */
 export interface CallStatus {
   code: status;
   name: string;
@@ -34,7 +34,15 @@ export const okStatus: CallStatus = { code: status.OK, name: "OK", details: "" }
 export function statusOf(error: unknown): CallStatus {
   const { kind, message } = CridError.from(error);
   const code = codes[kind];
-  return { code, name: status[code], details: message };
+  return { code, name: nameOf(code), details: message };
+}
+
+function nameOf(code: status): string {
+  if (code === status.CANCELLED) return "Canceled";
+  return status[code]
+    .split("_")
+    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
+    .join("");
 }
 
 /** Whether the operator should look at it: it is our fault or the machine's, not the caller's. */
