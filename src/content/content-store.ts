@@ -1,11 +1,13 @@
+import { randomUUID } from "node:crypto";
 import { createReadStream, type ReadStream } from "node:fs";
 import { mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { hashFor, isDigest, parseDigest } from "../base/digest.ts";
+import { type DigestAlgorithm, hashFor, isDigest, parseDigest } from "../base/digest.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { syncDirectory } from "./durable.ts";
 import { Ingest } from "./ingest.ts";
+import { UnnamedIngest } from "./unnamed-ingest.ts";
 
 /**
  * Blobs by digest:
@@ -116,6 +118,21 @@ export class ContentStore {
     } catch (error) {
       this.#ingests.delete(digest);
       throw CridError.from(error, `write blob ${digest}`);
+    }
+    return ingest;
+  }
+
+  /** Begins to write something whose digest is not known before all of it has come. Dispose of it when it is not wanted. */
+  async ingestUnnamed(options: { algorithm?: DigestAlgorithm } = {}): Promise<UnnamedIngest> {
+    const ingest = new UnnamedIngest({
+      file: join(this.root, "ingest", `unnamed-${randomUUID()}`),
+      algorithm: options.algorithm ?? "sha256",
+      publish: (digest, file, size) => this.#publish(digest, file, size),
+    });
+    try {
+      await ingest.open();
+    } catch (error) {
+      throw CridError.from(error, "write an unnamed blob");
     }
     return ingest;
   }

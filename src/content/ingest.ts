@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { parseDigest } from "../base/digest.ts";
 import { CridError, isErrno } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 
 /** Collect this much before a write: a write through the thread pool costs as much as 100 KiB of data. */
 const bufferBytes = 512 * 1024;
@@ -108,7 +109,9 @@ export class Ingest implements AsyncDisposable {
       await this.#flush();
       await this.#open.sync();
       await this.#close();
+      await failpoint("content.commit.before-rename");
       await this.#publish(this.#file);
+      await failpoint("content.commit.after-rename");
     } catch (error) {
       throw await this.#failed(error);
     }
