@@ -55,6 +55,6 @@ try {
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(context.report.rows(), undefined, 2)}\n`);
 } finally {
   for (const peer of context.peers) await peer.stop();
-  for (const peer of context.peers) peer.close();
+  for (const peer of context.peers) await peer.close();
   if (!values.keep) rmSync(directory, { recursive: true, force: true });
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { CriClient } from "./client.ts";
 
 export type PeerName = "crid" | "containerd";
@@ -57,7 +58,7 @@ export class Peer {
         await probe.version({}, 2_000);
         return performance.now() - started;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await sleep(5);
       }
     }
     throw new Error(`${this.name} does not answer; see ${join(directory, `${this.name}.log`)}`);
@@ -72,12 +73,20 @@ export class Peer {
   }
 
   /** Removes the cpuacct group; what still runs in it is moved to the root group. */
-  close(): void {
+  async close(): Promise<void> {
     this.client[Symbol.dispose]();
-    for (const pid of readFileSync(join(this.#group, "cgroup.procs"), "utf8").split("\n").filter(Boolean)) {
-      writeFileSync(join(cpuacct, "cgroup.procs"), pid);
+    for (let attempt = 0; attempt < 50; attempt++) {
+      for (const pid of readFileSync(join(this.#group, "cgroup.procs"), "utf8").split("\n").filter(Boolean)) {
+        // It may have ended meanwhile.
+        if (existsSync(`/proc/${pid}`)) writeFileSync(join(cpuacct, "cgroup.procs"), pid);
+      }
+      try {
+        return rmdirSync(this.#group);
+      } catch {
+        await sleep(20);
+      }
     }
-    rmdirSync(this.#group);
+    process.stderr.write(`${this.#group} is busy and stays\n`);
   }
 
   /** CPU time of the daemon and of all that it started (shims, runc, plugins, loggers), in ms. Containers are not in it. */

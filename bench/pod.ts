@@ -16,7 +16,7 @@ export function podConfig(directory: string, options: { hostNetwork?: boolean } 
   mkdirSync(logDirectory, { recursive: true });
   return {
     metadata: { name, namespace: "bench", uid: name, attempt: 0 },
-    hostname: name,
+    hostname: options.hostNetwork === true ? "" : name,
     logDirectory,
     dnsConfig: { servers: ["10.0.0.10"], searches: ["svc.cluster.local"], options: ["ndots:5"] },
     linux: {

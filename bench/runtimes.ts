@@ -17,7 +17,7 @@ export function makePeers(options: { directory: string; registry: string; subnet
       `server = "http://${registry}"\n[host."http://${registry}"]\ncapabilities = ["pull", "resolve"]\n`,
     );
   }
-  const env = { ...process.env, PATH: `${join(tools, "bin")}:${process.env["PATH"] ?? ""}` };
+  const env = { ...process.env, PATH: `${join(tools, "bin")}:${process.env.PATH ?? ""}` };
   const cni = (name: PeerName): string => {
     const confDir = join(directory, name, "net.d");
     mkdirSync(confDir, { recursive: true });

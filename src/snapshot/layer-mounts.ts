@@ -51,7 +51,9 @@ export class LayerMounts {
   async adopt(holds: Iterable<{ user: string; name: string }>): Promise<void> {
     const mounted = new Set<string>();
     for (const { mountPoint } of await readMountinfo()) {
-      if (mountPoint.startsWith(`${this.#directory}/`)) mounted.add(mountPoint.slice(this.#directory.length + 1));
+      const name = mountPoint.startsWith(`${this.#directory}/`) ? mountPoint.slice(this.#directory.length + 1) : "";
+      // Deeper down are mounts of others.
+      if (name !== "" && !name.includes("/")) mounted.add(name);
     }
     for (const { user, name } of holds) {
       if (!mounted.has(name)) continue;

@@ -1,5 +1,4 @@
-import type { IdMapping } from "../records/pod-config.ts";
-import type { PrepareOptions, RootfsMount } from "./snapshotter.ts";
+import type { RootfsMount } from "./snapshotter.ts";
 
 /**
  * The mount of a root file system, as the shim's mount code takes it.
@@ -7,17 +6,12 @@ import type { PrepareOptions, RootfsMount } from "./snapshotter.ts";
  * @param options.lowers directories, lowest first; at least one
  * @param options.writable the directory that holds `fs` (upper) and `work`; undefined = read-only
  */
-export function overlayMounts(options: {
-  lowers: readonly string[];
-  writable: string | undefined;
-  idmap: PrepareOptions["idmap"];
-}): RootfsMount[] {
-  const { lowers, writable, idmap } = options;
-  const maps = idmap === undefined ? [] : [`uidmap=${mapText(idmap.uids)}`, `gidmap=${mapText(idmap.gids)}`];
+export function overlayMounts(options: { lowers: readonly string[]; writable: string | undefined }): RootfsMount[] {
+  const { lowers, writable } = options;
   const [only] = lowers;
   // overlayfs wants two lower directories or an upper one.
   if (writable === undefined && lowers.length === 1 && only !== undefined) {
-    return [{ type: "bind", source: only, target: "", options: ["rbind", "ro", ...maps] }];
+    return [{ type: "bind", source: only, target: "", options: ["rbind", "ro"] }];
   }
   const upper = writable === undefined ? [] : [`workdir=${writable}/work`, `upperdir=${writable}/fs`];
   return [
@@ -25,12 +19,7 @@ export function overlayMounts(options: {
       type: "overlay",
       source: "overlay",
       target: "",
-      options: [...maps, "index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`],
+      options: ["index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`],
     },
   ];
-}
-
-/** containerd's form: container id, host id, length. */
-function mapText(maps: readonly IdMapping[]): string {
-  return maps.map(({ containerId, hostId, length }) => `${containerId}:${hostId}:${length}`).join(",");
 }

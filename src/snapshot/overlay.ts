@@ -6,6 +6,7 @@ import type { UnpackResult } from "../archive/unpack-job.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { diskUsage } from "./disk-usage.ts";
+import { IdmappedMounts } from "./idmapped-mounts.ts";
 import { applyFixups } from "./layer-fixups.ts";
 import { LayerMounts } from "./layer-mounts.ts";
 import { layerDirectory } from "./layer-name.ts";
@@ -49,7 +50,8 @@ interface RootfsInfo {
  * rootfs/<key>/fs, work, rootfs.json     the writable part of a container
  * ```
  *
- * EROFS images are mounted below `mounts` while a container uses them.
+ * EROFS images are mounted below `mounts` while a container uses them, root file systems of user namespaces below
+ * `mounts`/idmapped.
  *
  * The order of writes of a commit: the unpacker has synced the files; the fixups sync what they touch; layer.json is
  * written and synced; the staging directory is renamed to its name; `layers` is synced. A cut before the rename leaves an
@@ -60,6 +62,7 @@ export class OverlaySnapshotter implements Snapshotter {
   readonly root: string;
   readonly #form: LayerForm;
   readonly #mounts: LayerMounts;
+  readonly #idmapped: IdmappedMounts;
   readonly #log: Logger;
   readonly #layers = new Map<string, LayerInfo>();
   readonly #rootfs = new Map<string, RootfsInfo>();
@@ -69,6 +72,7 @@ export class OverlaySnapshotter implements Snapshotter {
     this.#form = options.form;
     this.name = options.form === "erofs" ? "erofs" : "overlayfs";
     this.#mounts = new LayerMounts(options.mounts);
+    this.#idmapped = new IdmappedMounts(join(options.mounts, "idmapped"));
     this.#log = options.log;
   }
 
@@ -78,6 +82,7 @@ export class OverlaySnapshotter implements Snapshotter {
     for (const part of ["layers", "staging", "rootfs"]) await mkdir(join(options.root, part), { recursive: true, mode: 0o711 });
     await snapshotter.#sweepStaging();
     await snapshotter.#load();
+    await snapshotter.#idmapped.sweep((key) => snapshotter.#rootfs.has(key));
     await snapshotter.#mounts.adopt(snapshotter.#holds());
     return snapshotter;
   }
@@ -130,12 +135,16 @@ export class OverlaySnapshotter implements Snapshotter {
       lowers.push(join(path, "empty"));
       await mkdir(join(path, "empty"), { recursive: true, mode: 0o755 });
     }
-    return overlayMounts({ lowers, writable: options.readonly === true ? undefined : path, idmap: options.idmap });
+    const writable = options.readonly === true ? undefined : path;
+    if (options.idmap === undefined) return overlayMounts({ lowers, writable });
+    const mounted = await this.#idmapped.mount(key, { lowers, writable, userns: options.idmap.userns });
+    return [{ type: "bind", source: mounted, target: "", options: ["rbind", writable === undefined ? "ro" : "rw"] }];
   }
 
   async remove(key: string): Promise<void> {
     const chainIds = this.#rootfs.get(key)?.chainIds ?? [];
     this.#rootfs.delete(key);
+    await this.#idmapped.release(key);
     for (const chainId of chainIds) await this.#mounts.release(key, layerDirectory(chainId));
     await this.#discard(join(this.root, "rootfs", key));
   }

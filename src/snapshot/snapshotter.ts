@@ -78,6 +78,13 @@ export interface Snapshotter {
 export interface PrepareOptions {
   /** No writable layer. */
   readonly?: boolean;
-  /** For a pod with a user namespace: the files appear owned through these maps. */
-  idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] };
+  /** For a pod with a user namespace: the files appear owned through its maps. */
+  idmap?: Idmap;
+}
+
+export interface Idmap {
+  uids: readonly IdMapping[];
+  gids: readonly IdMapping[];
+  /** The namespace itself, which has these maps, as a path: /proc/PID/ns/user of a process in it. */
+  userns: string;
 }

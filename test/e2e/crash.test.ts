@@ -128,7 +128,7 @@ test("killed and started again: pods run on, exits and log lines in between are 
       .filter(Boolean)
       .map((line) => Number(line.split(" ").at(-1)));
     assert.ok(numbers.length > 500, `${numbers.length} lines`);
-    numbers.forEach((number, index) => assert.equal(number, index + 1, "a line is lost or twice in the log"));
+    for (const [index, number] of numbers.entries()) assert.equal(number, index + 1, "a line is lost or twice in the log");
   } finally {
     await node.close();
   }

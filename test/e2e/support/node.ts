@@ -1,5 +1,16 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -50,6 +61,8 @@ export class TestNode {
     const serial = ++nodes;
     this.cgroup = `/crid-e2e-${process.pid}-${serial}-${Date.now() % 1e6}`;
     this.#env = { ...process.env, PATH: `${join(tools, "bin")}:${process.env.PATH ?? ""}` };
+    // The root of a user namespace is nobody to the host, and must get through to its rootfs.
+    chmodSync(this.directory, 0o711);
     mkdirSync(this.confDir);
     if (options.conflist !== null) this.writeConflist(options.conflist ?? this.#bridge(serial));
     writeFileSync(join(this.directory, "config.yaml"), JSON.stringify({ ...this.#config(options), ...options.config }));
