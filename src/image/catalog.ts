@@ -82,9 +82,22 @@ export class Catalog {
       const before = this.#options.table.get(id);
       if (before === undefined) return undefined;
       this.#takeName(name, id);
-      const repoTags = merged(before.repoTags, name);
+      const repoTags = merged(before.repoTags, [name]);
       return this.#put({ ...before, repoTags, pinned: this.#options.isPinned({ ...before, repoTags }) });
     });
+  }
+
+  /** Takes one name away; the image stays. @returns the image that had it */
+  untag(name: string): ImageRecord | undefined {
+    const id = this.#byName.get(name);
+    this.#takeName(name, "");
+    return id === undefined ? undefined : this.#options.table.get(id);
+  }
+
+  /** Writes down that the image no longer has these blobs. */
+  forgetBlobs(id: string, digests: ReadonlySet<string>): void {
+    const record = this.#options.table.get(id);
+    if (record?.blobs !== undefined) this.#put({ ...record, blobs: record.blobs.filter((digest) => !digests.has(digest)) });
   }
 
   /** Forgets the image and its names. Idempotent. */
@@ -111,6 +124,7 @@ export class Catalog {
   #put(record: ImageRecord): ImageRecord {
     this.#options.table.put(record);
     this.#index(record);
+    this.#options.onChange?.(record.id);
     return record;
   }
 
@@ -123,11 +137,12 @@ export class Catalog {
     const rest = { ...record, repoTags: without(record.repoTags), repoDigests: without(record.repoDigests) };
     this.#options.table.put({ ...rest, pinned: this.#options.isPinned(rest) });
     this.#byName.delete(name);
+    this.#options.onChange?.(record.id);
   }
 
   #byPrefix(text: string): string | undefined {
     const prefix = text.startsWith("sha256:") ? text : `sha256:${text}`;
-    if (!/^sha256:[0-9a-f]{2,64}$/.test(prefix)) return undefined;
+    if (!/^sha256:[0-9a-f]{4,64}$/.test(prefix)) return undefined;
     const found = this.list().filter(({ id }) => id.startsWith(prefix));
     return found.length === 1 ? found[0]?.id : undefined;
   }
@@ -159,6 +174,6 @@ function nameOf(text: string): string | undefined {
   }
 }
 
-function merged(names: readonly string[] | undefined, added: string | undefined): string[] {
-  return [...new Set([...(names ?? []), ...(added === undefined ? [] : [added])])].sort((a, b) => (a < b ? -1 : 1));
+function merged(names: readonly string[] | undefined, added: readonly string[]): string[] {
+  return [...new Set([...(names ?? []), ...added])].sort((a, b) => (a < b ? -1 : 1));
 }

@@ -21,7 +21,7 @@ export interface Layer {
 
 /** Who wants it: where to fetch from, and where to tell. */
 export interface PullSource {
-  repository: Repository;
+  repository: Pick<Repository, "download">;
   /** Blobs fetched at once for this pull: less than for all, so that a big image leaves room for another one. */
   limit: LimitFunction;
   progress: PullProgress;

@@ -159,6 +159,6 @@ export function check<S extends z.ZodType>(schema: S, document: unknown, what: s
   throw malformed(what, `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "is malformed"}`);
 }
 
-function malformed(what: string, why: string, cause?: unknown): CridError {
+export function malformed(what: string, why: string, cause?: unknown): CridError {
   return new CridError("data-loss", `${what}: ${why}`, { cause });
 }
