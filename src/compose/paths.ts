@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Config } from "./config/schema.ts";
+import type { Config } from "../config/schema.ts";
 
 /** Where everything is. `root` survives a reboot, `state` does not. */
 export interface Paths {
@@ -56,6 +56,6 @@ function shimSocketDir(state: string): string {
 
 /** The built-in pause: beside the bundle when released, in dist/ when run from source. */
 export function pauseRootfs(): string {
-  const places = ["pause/rootfs", "../dist/pause/rootfs"].map((place) => join(import.meta.dirname, place));
+  const places = ["pause/rootfs", "../../dist/pause/rootfs"].map((place) => join(import.meta.dirname, place));
   return places.find((place) => existsSync(place)) ?? places[0] ?? "";
 }
