@@ -1,0 +1,129 @@
+import { messageOf } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import type { Cgroups } from "../cgroup/cgroups.ts";
+import { containerCgroupPath } from "../cgroup/paths.ts";
+import type { Config } from "../config/schema.ts";
+import { Containers } from "../container/containers.ts";
+import { LifecycleEvents } from "../container/events.ts";
+import { probeSpecHost } from "../container/spec-host.ts";
+import { Images } from "../image/images.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { SpecHost } from "../oci/host.ts";
+import type { SecurityProfile } from "../records/pod-config.ts";
+import type { SandboxSettings } from "../sandbox/deps.ts";
+import { probeRuntimeFeatures } from "../sandbox/runtime-features.ts";
+import { runtimeHandler } from "../sandbox/runtime-handlers.ts";
+import { Sandboxes } from "../sandbox/sandboxes.ts";
+import type { Store } from "../store/store.ts";
+import type { Drivers } from "./drivers.ts";
+import type { DaemonOptions } from "./options.ts";
+import { type Paths, pauseRootfs } from "./paths.ts";
+
+/** A container's exit is reported at the latest this long after it, when a child of it keeps its output open. */
+const drainExitTimeoutMs = 5_000;
+
+/** What is true of pods, containers and images, and the order of steps. */
+export interface Domain {
+  settings: SandboxSettings;
+  sandboxes: Sandboxes;
+  containers: Containers;
+  images: Images;
+}
+
+export async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, drivers: Drivers, metrics: Metrics): Promise<Domain> {
+  const { config, log } = options;
+  const { cgroups, cgroupDriver } = drivers;
+  const unsetSeccomp: SecurityProfile | undefined =
+    config.container.unsetSeccompProfile === "runtime-default" ? { type: "runtime-default", localhostRef: "" } : undefined;
+  const settings: SandboxSettings = {
+    bundlesDir: paths.bundles,
+    podsDir: paths.pods,
+    runtimeRoot: paths.runc,
+    pauseRootfs: pauseRootfs(),
+    pauseImage: config.sandbox.image,
+    defaultHandler: config.runtime.default,
+    handlers: config.runtime.handlers,
+    cgroupDriver,
+    ...(unsetSeccomp && { unsetSeccomp }),
+  };
+  const specHost = await specHostOf(settings, cgroups, log);
+  const images = await makeImages(config, paths, store, drivers, metrics, log);
+  const sandboxes = new Sandboxes({
+    store,
+    shims: drivers.shims,
+    cni: drivers.cni,
+    netns: drivers.netns,
+    cgroups,
+    cgroupsPath: (parent, id) => containerCgroupPath(parent, id, cgroupDriver),
+    images,
+    specHost,
+    settings,
+    log,
+    onStep: (operation, step, seconds) => metrics.step(operation, step, seconds),
+  });
+  const containers = new Containers({
+    pods: sandboxes,
+    images,
+    logger: drivers.logger,
+    shims: drivers.shims,
+    cgroups,
+    table: store.containers,
+    paths: { containersDir: paths.containers, bundlesDir: paths.bundles },
+    host: specHost,
+    settings: {
+      drainExecTimeoutMs: config.container.drainExecTimeout,
+      drainExitTimeoutMs,
+      ...(unsetSeccomp && { unsetSeccomp }),
+    },
+    log,
+    events: new LifecycleEvents(),
+  });
+  sandboxes.useContainers(containers);
+  metrics.watch({
+    pods: () => sandboxes.countByState(),
+    containers: () => countBy(containers.list().map(({ state }) => state)),
+    images: () => images.list().length,
+    cniRetries: () => sandboxes.retries.list().length,
+  });
+  return { settings, sandboxes, containers, images };
+}
+
+async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, metrics: Metrics, log: Logger): Promise<Images> {
+  const { content, snapshotter, registry, unpacker } = drivers;
+  const images = new Images({
+    table: store.images,
+    transaction: (run) => store.transaction(run),
+    content,
+    registry,
+    snapshotter,
+    unpacker,
+    leasesDir: paths.leases,
+    recordsDir: paths.imageRecords,
+    metrics,
+    volumesDir: paths.volumes,
+    maxConcurrentDownloads: config.image.maxConcurrentDownloads,
+    discardUnpackedLayers: config.image.discardUnpackedLayers,
+    pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
+    log,
+  });
+  await images.start();
+  return images;
+}
+
+/** After the daemon's own oom_score_adj was set, which limits those of the containers. */
+async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logger): Promise<SpecHost> {
+  let recursiveReadonly = false;
+  try {
+    const { options } = runtimeHandler("", settings);
+    ({ recursiveReadonly } = await probeRuntimeFeatures(options.binaryName));
+  } catch (error) {
+    log.warn(`the default runtime handler is not usable now: ${messageOf(error)}`);
+  }
+  return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly });
+}
+
+function countBy(states: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = { created: 0, running: 0, exited: 0, unknown: 0 };
+  for (const state of states) counts[state] = (counts[state] ?? 0) + 1;
+  return counts;
+}

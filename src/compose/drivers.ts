@@ -1,0 +1,75 @@
+import { LayerUnpacker } from "../archive/layer-unpacker.ts";
+import { Cgroups } from "../cgroup/cgroups.ts";
+import type { CgroupDriver } from "../cgroup/paths.ts";
+import { Cni } from "../cni/cni.ts";
+import { ContentStore } from "../content/content-store.ts";
+import { LoggerClient } from "../logger/logger-client.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { NetnsDriver } from "../netns/netns.ts";
+import { Registry } from "../registry/registry.ts";
+import { EventServer } from "../shim/event-server.ts";
+import { Shims } from "../shim/shims.ts";
+import { openSnapshotter } from "../snapshot/open-snapshotter.ts";
+import type { Snapshotter } from "../snapshot/snapshotter.ts";
+import type { DaemonOptions } from "./options.ts";
+import type { Paths } from "./paths.ts";
+
+/** Part of the shims' addresses, and of the names that containerd's tools show. */
+export const namespace = "k8s.io";
+/** Network namespaces that are made ahead. */
+const netnsPoolSize = 4;
+
+/** One object for each kind of outside thing. */
+export interface Drivers {
+  cgroups: Cgroups;
+  cgroupDriver: CgroupDriver;
+  content: ContentStore;
+  snapshotter: Snapshotter;
+  registry: Registry;
+  unpacker: LayerUnpacker;
+  netns: NetnsDriver;
+  cni: Cni;
+  events: EventServer;
+  shims: Shims;
+  logger: LoggerClient;
+}
+
+/** What is started here is stopped by `stack`. */
+export async function startDrivers(options: DaemonOptions, paths: Paths, metrics: Metrics, stack: AsyncDisposableStack): Promise<Drivers> {
+  const { config, log } = options;
+  const cgroups = new Cgroups({ log });
+  const netns = stack.adopt(new NetnsDriver({ dir: paths.netns, poolSize: netnsPoolSize, log }), (driver) => driver.close());
+  const cni = stack.adopt(new Cni({ ...config.cni, log, onOperation: (operation) => metrics.cniOperation(operation) }), (driver) =>
+    driver.close(),
+  );
+  const events = stack.adopt(new EventServer({ path: paths.events, log }), (server) => server.close());
+  const logger = stack.adopt(
+    new LoggerClient({
+      stateDir: paths.state,
+      command: [...options.self, "logger", "--state", paths.state],
+      maxLineSize: config.container.maxLogLineSize,
+      log,
+    }),
+    (client) => client.disconnect(),
+  );
+  // Not waited for: whoever needs the logger waits for it, and a pod that has no container yet does not.
+  logger.ensureRunning().catch((error: unknown) => log.error({ err: error }, "the logger does not start; containers cannot be created"));
+  const unpacker = stack.use(new LayerUnpacker());
+  const registry = new Registry({ config: config.registry, progressTimeoutMs: config.image.pullProgressTimeout, log });
+  const [content, snapshotter] = await Promise.all([
+    ContentStore.open({ root: paths.content, log }),
+    openSnapshotter({ root: paths.snapshots, mounts: paths.layerMounts, choice: config.image.snapshotter, log }),
+    cni.start(),
+    events.listen(),
+  ]);
+  const shims = new Shims({
+    stateDir: paths.state,
+    namespace,
+    socketDir: paths.shimSockets,
+    eventsAddress: paths.events,
+    debug: config.debug,
+    log,
+  });
+  const cgroupDriver = config.cgroupDriver === "auto" ? cgroups.detectDriver() : config.cgroupDriver;
+  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger };
+}
