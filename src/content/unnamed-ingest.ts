@@ -66,7 +66,8 @@ export class UnnamedIngest implements AsyncDisposable {
 
   /** What was written, once finished: small files such as manifests. @throws resource-exhausted when it is larger */
   async read(options: { maxBytes: number }): Promise<Buffer> {
-    if (this.#size > options.maxBytes) throw new CridError("resource-exhausted", `it has ${this.#size} bytes, more than ${options.maxBytes}`);
+    if (this.#size > options.maxBytes)
+      throw new CridError("resource-exhausted", `it has ${this.#size} bytes, more than ${options.maxBytes}`);
     return readFile(this.#file);
   }
 

@@ -61,15 +61,17 @@ export class Catalog {
    * @param rootDigest digest of what the reference resolved to (index or manifest)
    */
   commit(image: PulledImage, ref: Reference, rootDigest: string): ImageRecord {
-    const digestName = `${repositoryOf(ref)}@${rootDigest}`;
-    const tagName = ref.digest === undefined ? formatReference(ref) : undefined;
+    const tags = ref.digest === undefined ? [formatReference(ref)] : [];
+    return this.add(image, { tags, digests: [`${repositoryOf(ref)}@${rootDigest}`] });
+  }
+
+  /** Records an image under these full names too; they move here from whatever image had them. */
+  add(image: PulledImage, names: { tags: readonly string[]; digests: readonly string[] }): ImageRecord {
     return this.#change(() => {
-      for (const name of [digestName, tagName]) {
-        if (name !== undefined) this.#takeName(name, image.id);
-      }
+      for (const name of [...names.digests, ...names.tags]) this.#takeName(name, image.id);
       const before = this.#options.table.get(image.id);
-      const repoTags = merged(before?.repoTags, tagName);
-      const repoDigests = merged(before?.repoDigests, digestName);
+      const repoTags = merged(before?.repoTags, names.tags);
+      const repoDigests = merged(before?.repoDigests, names.digests);
       const blobs = [...new Set([...(before?.blobs ?? []), ...(image.blobs ?? [])])];
       const record: ImageRecord = { ...image, repoTags, repoDigests, blobs, pinned: this.#options.isPinned({ repoTags, repoDigests }) };
       return this.#put(record);
@@ -90,14 +92,16 @@ export class Catalog {
   /** Takes one name away; the image stays. @returns the image that had it */
   untag(name: string): ImageRecord | undefined {
     const id = this.#byName.get(name);
-    this.#takeName(name, "");
+    this.#change(() => this.#takeName(name, ""));
     return id === undefined ? undefined : this.#options.table.get(id);
   }
 
   /** Writes down that the image no longer has these blobs. */
   forgetBlobs(id: string, digests: ReadonlySet<string>): void {
     const record = this.#options.table.get(id);
-    if (record?.blobs !== undefined) this.#put({ ...record, blobs: record.blobs.filter((digest) => !digests.has(digest)) });
+    if (record?.blobs === undefined) return;
+    const blobs = record.blobs.filter((digest) => !digests.has(digest));
+    this.#change(() => this.#put({ ...record, blobs }));
   }
 
   /** Forgets the image and its names. Idempotent. */
@@ -124,7 +128,6 @@ export class Catalog {
   #put(record: ImageRecord): ImageRecord {
     this.#options.table.put(record);
     this.#index(record);
-    this.#options.onChange?.(record.id);
     return record;
   }
 
@@ -137,7 +140,6 @@ export class Catalog {
     const rest = { ...record, repoTags: without(record.repoTags), repoDigests: without(record.repoDigests) };
     this.#options.table.put({ ...rest, pinned: this.#options.isPinned(rest) });
     this.#byName.delete(name);
-    this.#options.onChange?.(record.id);
   }
 
   #byPrefix(text: string): string | undefined {

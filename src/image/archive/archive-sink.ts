@@ -1,6 +1,6 @@
-import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath } from "../../archive/layer-path.ts";
 import type { TarEntry, TarSink } from "../../archive/tar-reader.ts";
+import { CridError } from "../../base/errors.ts";
 
 /** What there is to do for a piece of an archive, in order. */
 export type ArchiveStep = { do: "begin"; path: string; size: number } | { do: "data"; chunk: Buffer } | { do: "end" };

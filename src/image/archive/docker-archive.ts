@@ -55,7 +55,8 @@ export async function readDockerArchive(archive: StagedArchive): Promise<Archive
 
 function fileAt(archive: StagedArchive, path: string): StagedFile {
   const file = archive.file(cleanPath(Buffer.from(path, "utf8").toString("latin1")));
-  if (file === undefined) throw new CridError("invalid-argument", `manifest.json names ${JSON.stringify(path)}, which is not in the archive`);
+  if (file === undefined)
+    throw new CridError("invalid-argument", `manifest.json names ${JSON.stringify(path)}, which is not in the archive`);
   return file;
 }
 

@@ -59,11 +59,7 @@ function groups(entries: Entry[]): Entry[][] {
   return [...byName.values()];
 }
 
-async function readImage(
-  archive: StagedArchive,
-  group: Entry[],
-  o: { platform: Platform; allPlatforms: boolean },
-): Promise<ArchivedImage> {
+async function readImage(archive: StagedArchive, group: Entry[], o: { platform: Platform; allPlatforms: boolean }): Promise<ArchivedImage> {
   const chosen = chooseEntry(archive, group, o.platform);
   const root: Descriptor = { mediaType: chosen.mediaType, digest: chosen.digest, size: chosen.size };
   const found = await readDown(archive, root, o.platform);
@@ -116,7 +112,8 @@ async function reachable(archive: StagedArchive, group: Entry[]): Promise<Descri
     found.set(next.digest, next);
     const document = await readIfImage(archive, next);
     if (document?.kind === "index") pending.push(...document.manifests);
-    else if (document !== undefined) for (const part of [document.config, ...document.layers]) if (archive.has(part.digest)) found.set(part.digest, part);
+    else if (document !== undefined)
+      for (const part of [document.config, ...document.layers]) if (archive.has(part.digest)) found.set(part.digest, part);
   }
   return [...found.values()];
 }

@@ -136,8 +136,7 @@ export class StagedArchive implements AsyncDisposable {
     let bytes = 0;
     for await (const chunk of plain) {
       bytes += chunk.length;
-      if (bytes > this.#limits.maxBytes)
-        throw new CridError("invalid-argument", `it unpacks to more than ${this.#limits.maxBytes} bytes`);
+      if (bytes > this.#limits.maxBytes) throw new CridError("invalid-argument", `it unpacks to more than ${this.#limits.maxBytes} bytes`);
       reader.push(chunk);
       for (const step of this.#sink.take()) await this.#do(step);
     }
