@@ -19,7 +19,7 @@ import { bundlePath, type ContainerContext, dataPath, ioPath, readyPod } from ".
 import type { PodContext } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { hostBind, hostDevices, requestedDevices } from "./host-lookups.ts";
-import { hasMaps, podBinds, userMapsOf } from "./pod-binds.ts";
+import { idmapOf, podBinds, userMapsOf } from "./pod-binds.ts";
 import { RootfsFiles } from "./rootfs-files.ts";
 import { apparmorLoaded } from "./spec-host.ts";
 import { targetPid } from "./target.ts";
@@ -60,9 +60,9 @@ export async function createContainer(
     });
     context.table.put(record);
     await failpoint("container.create.after-record", { signal });
-    const userMaps = userMapsOf(config);
+    const idmap = idmapOf(userMapsOf(config), pod.pausePid);
     rollback.push("rootfs", () => context.images.releaseRootfs(id));
-    const rootfs = await context.images.rootfs(id, image, hasMaps(userMaps) ? { idmap: userMaps } : {});
+    const rootfs = await context.images.rootfs(id, image, idmap === undefined ? {} : { idmap });
     await failpoint("container.create.after-rootfs", { signal });
     rollback.push("directories", () => removeDirectories(context, id));
     makeBundle(context, id);
@@ -164,7 +164,9 @@ async function buildSpec(
     Promise.all(
       config.mounts.map((mount) => {
         const volume = volumeByMount.get(mount);
-        return volume === undefined ? hostBind(mount, { signal }) : bindImageVolume(volume, context.images, userMaps);
+        return volume === undefined
+          ? hostBind(mount, { signal })
+          : bindImageVolume(volume, context.images, idmapOf(userMaps, pod.pausePid));
       }),
     ),
     declaredVolumes(image.config, config, { directory: dataPath(context, id), rootfs, userMaps, signal }),

@@ -1,10 +1,10 @@
 import type { Writable } from "node:stream";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
-import type { IdMapping, PodConfig } from "../records/pod-config.ts";
+import type { PodConfig } from "../records/pod-config.ts";
 import type { ShimAddress } from "../records/task-process.ts";
 import type { CreateTask, DeletedTask, ExecTask, RuncOptions, TaskExit, TaskState } from "../shim/task-types.ts";
-import type { DiskUsage, RootfsMount } from "../snapshot/snapshotter.ts";
+import type { DiskUsage, Idmap, RootfsMount } from "../snapshot/snapshotter.ts";
 
 /*
  * What containers need of the rest, said from this side: the drivers and the sandboxes satisfy these by shape, and a test gives a small
@@ -66,17 +66,13 @@ export interface ContainerImages {
   /** By id, reference or unique prefix of an id. */
   get(ref: string): ImageRecord | undefined;
   /** Makes the root file system `key` of the image and returns its mounts; the same mounts when called again. */
-  rootfs(
-    key: string,
-    image: ImageRecord,
-    o?: { readonly?: boolean; idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] } },
-  ): Promise<RootfsMount[]>;
+  rootfs(key: string, image: ImageRecord, o?: { readonly?: boolean; idmap?: Idmap }): Promise<RootfsMount[]>;
   /** Idempotent. */
   releaseRootfs(key: string): Promise<void>;
   /** What the container wrote. */
   rootfsUsage(key: string): Promise<DiskUsage>;
   /** Mounts an image read-only on the host (KEP-4639) and returns where; the same path when called again. Idempotent to release. */
-  mountVolume(key: string, image: ImageRecord, o?: { idmap?: { uids: readonly IdMapping[]; gids: readonly IdMapping[] } }): Promise<string>;
+  mountVolume(key: string, image: ImageRecord, o?: { idmap?: Idmap }): Promise<string>;
   releaseVolume(key: string): Promise<void>;
 }
 

@@ -279,10 +279,10 @@ function imageRecord(): ImageRecord {
 function testImages(dir: string, image: ImageRecord): ContainerImages {
   return {
     get: (ref) => (ref === "busybox" || ref === image.id ? image : undefined),
-    rootfs: async (key, _image, o = {}) => {
+    rootfs: async (key) => {
       const writable = join(dir, "rootfs", key);
       for (const name of ["fs", "work"]) mkdirSync(join(writable, name), { recursive: true });
-      return overlayMounts({ lowers: [busybox], writable, idmap: o.idmap });
+      return overlayMounts({ lowers: [busybox], writable });
     },
     releaseRootfs: async (key) => rmSync(join(dir, "rootfs", key), { recursive: true, force: true }),
     rootfsUsage: async () => ({ bytes: 0, inodes: 0 }),

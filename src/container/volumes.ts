@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { mkdir, readlink, rmdir } from "node:fs/promises";
+import { chown, mkdir, readlink, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { CridError, isErrno } from "../base/errors.ts";
 import { openInRoot } from "../linux/at.ts";
@@ -10,9 +10,9 @@ import { spawnProcess } from "../linux/spawn.ts";
 import { type BindMount, cleanPath } from "../oci/mounts.ts";
 import type { ContainerConfig, MountConfig } from "../records/container-config.ts";
 import type { ImageConfig, ImageRecord } from "../records/image-record.ts";
-import type { RootfsMount } from "../snapshot/snapshotter.ts";
+import type { Idmap, RootfsMount } from "../snapshot/snapshotter.ts";
 import type { ContainerImages } from "./deps.ts";
-import { hasMaps, type UserMaps } from "./pod-binds.ts";
+import { toHost, type UserMaps } from "./pod-binds.ts";
 
 /** An image that a container mounts as a volume (KEP-4639). */
 export interface ImageVolume {
@@ -39,11 +39,10 @@ export function imageVolumes(id: string, config: ContainerConfig, images: Pick<C
 export async function bindImageVolume(
   volume: ImageVolume,
   images: Pick<ContainerImages, "mountVolume">,
-  userMaps: UserMaps,
+  idmap: Idmap | undefined,
 ): Promise<BindMount> {
   const { mount } = volume;
-  const idmap = hasMaps(userMaps) ? { idmap: userMaps } : {};
-  const root = await images.mountVolume(volume.key, volume.image, idmap);
+  const root = await images.mountVolume(volume.key, volume.image, idmap === undefined ? {} : { idmap });
   const subPath = mount.image?.subPath ?? "";
   return {
     containerPath: mount.containerPath,
@@ -98,12 +97,17 @@ export async function declaredVolumes(
       readonly: false,
       recursiveReadonly: false,
       propagation: "private",
-      uidMappings: options.userMaps.uids,
-      gidMappings: options.userMaps.gids,
+      // Owned by the pod's ids on the host already: the root file system that it is copied from is seen through the maps.
+      uidMappings: [],
+      gidMappings: [],
       options: [],
     }),
   );
-  for (const { source } of binds) await mkdir(source, { recursive: true, mode: 0o755 });
+  const { uids, gids } = options.userMaps;
+  for (const { source } of binds) {
+    await mkdir(source, { recursive: true, mode: 0o755 });
+    await chown(source, toHost(0, uids), toHost(0, gids));
+  }
   await withRootfs(options.rootfs, join(options.directory, "rootfs"), async (root) => {
     for (const { source, containerPath } of binds) await copyTree(root, containerPath, source, options.signal);
   });

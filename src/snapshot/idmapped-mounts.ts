@@ -40,10 +40,10 @@ export class IdmappedMounts {
     using _ = await this.#mutex.acquire(key);
     const target = this.#path(key);
     if (await isMounted(target)) return target;
-    await mkdir(target, { recursive: true, mode: 0o711 });
     const layers = join(this.#directory, `${key}.layers`);
     const userns = openUserns(options.userns);
     try {
+      await mkdir(target, { recursive: true, mode: 0o711 });
       const [only] = options.lowers;
       if (options.lowers.length === 1 && only !== undefined && options.writable === undefined) {
         mapTree(only, target, userns, MOUNT_ATTR_RDONLY);
@@ -101,10 +101,21 @@ function openUserns(path: string): number {
 function mapTree(source: string, target: string, usernsFd: number, set = 0n): void {
   const tree = openTree(source);
   try {
-    mountSetattr(tree, { set: MOUNT_ATTR_IDMAP | set, usernsFd });
+    setMaps(tree, source, usernsFd, set);
     moveMount(tree, target);
   } finally {
     closeFd(tree);
+  }
+}
+
+function setMaps(tree: number, source: string, usernsFd: number, set: bigint): void {
+  try {
+    mountSetattr(tree, { set: MOUNT_ATTR_IDMAP | set, usernsFd });
+  } catch (error) {
+    if (!isErrno(error, "EINVAL")) throw error;
+    throw new CridError("failed-precondition", `the file system of ${source} cannot be seen through id maps with this kernel`, {
+      cause: error,
+    });
   }
 }
 

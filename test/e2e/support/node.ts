@@ -217,7 +217,7 @@ export class TestNode {
     if (fds > 120) found.push(`${fds} open files in the daemon`);
     for (const base of [state, join(this.directory, "root")]) {
       for (const name of readdirSync(base, { recursive: true }).map(String))
-        if (/(^|\/)[0-9a-f]{64}($|[./-])/.test(name) && !name.includes("blobs/")) found.push(`${base}/${name}`);
+        if (/(^|\/)[0-9a-f]{64}($|[./-])/.test(name) && !name.startsWith("content/")) found.push(`${base}/${name}`);
     }
     return found;
   }
