@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Context, coldStart, lists, logThroughput, memory, podLife, prepare, pulls } from "./measures.ts";
+import { type Context, coldStart, lists, logThroughput, loopDelay, memory, podLife, prepare, pulls } from "./measures.ts";
 import { Report } from "./report.ts";
-import { makePeers } from "./runtimes.ts";
+import { cridMetrics, makePeers } from "./runtimes.ts";
 
 // Run by hack/bench inside network and mount namespaces of its own, with a registry in them.
 const { values } = parseArgs({
@@ -36,6 +36,7 @@ const measures: [string, () => Promise<void>][] = [
   ["memory", () => memory(context)],
   ["pod-life", () => podLife(context, rounds)],
   ["log", () => logThroughput(context, Math.max(3, Math.ceil(rounds / 4)), 64)],
+  ["loop-delay", () => loopDelay(context, 40, cridMetrics)],
   ["lists", () => lists(context, 100, 5 * rounds)],
   ["pull", () => pulls(context, "a small image", "registry.k8s.io/e2e-test-images/nginx:1.14-2", rounds)],
 ];

@@ -156,3 +156,45 @@ export async function coldStart({ report, peers }: Context, rounds: number): Pro
 export async function prepare(peers: Peer[]): Promise<void> {
   for (const peer of peers) await peer.client.pullImage({ image: { image: busybox } });
 }
+
+/**
+ * The delay of crid's event loop while four pods at a time come and go and one container logs at full speed: the 99th percentile
+ * that its metrics give for that time.
+ */
+export async function loopDelay({ report, peers, directory }: Context, pods: number, metrics: string): Promise<void> {
+  for (const peer of peers) {
+    const noisyPod = podConfig(directory);
+    const { podSandboxId: noisyId } = await peer.client.runPodSandbox({ config: noisyPod });
+    const noisy = await createContainer(peer, noisyId, noisyPod, ["sh", "-c", `yes ${"x".repeat(79)} | head -c 4g`]);
+    await peer.client.startContainer({ containerId: noisy });
+    if (peer.name === "crid") await scrapeLoopDelay(metrics);
+    const started = performance.now();
+    let left = pods;
+    const worker = async (): Promise<void> => {
+      while (left-- > 0) {
+        const pod = podConfig(directory);
+        const { podSandboxId } = await peer.client.runPodSandbox({ config: pod });
+        await peer.client.startContainer({ containerId: await createContainer(peer, podSandboxId, pod, ["sleep", "3600"]) });
+        await peer.client.stopPodSandbox({ podSandboxId });
+        await peer.client.removePodSandbox({ podSandboxId });
+      }
+    };
+    await Promise.all([worker(), worker(), worker(), worker()]);
+    report.add("pod cycle, 4 at a time beside a noisy log", "ms", peer.name, (performance.now() - started) / pods);
+    if (peer.name === "crid") {
+      const { p99, max } = await scrapeLoopDelay(metrics);
+      report.add("event loop delay p99 meanwhile", "ms", peer.name, p99);
+      report.add("event loop delay max meanwhile", "ms", peer.name, max);
+    }
+    await peer.client.stopPodSandbox({ podSandboxId: noisyId });
+    await peer.client.removePodSandbox({ podSandboxId: noisyId });
+  }
+}
+
+/** Each scrape covers the time since the one before. */
+async function scrapeLoopDelay(metrics: string): Promise<{ p99: number; max: number }> {
+  const text = await (await fetch(`http://${metrics}/metrics`)).text();
+  const quantile = (name: string): number =>
+    Number(new RegExp(`^crid_event_loop_delay_seconds\\{quantile="${name}"\\} (\\S+)`, "m").exec(text)?.[1]) * 1000;
+  return { p99: quantile("0.99"), max: quantile("1") };
+}

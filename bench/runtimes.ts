@@ -4,6 +4,8 @@ import { Peer, type PeerName } from "./peer.ts";
 
 const repo = join(import.meta.dirname, "..");
 const tools = join(repo, ".tools");
+/** In the benchmark's own network namespace, so the port is free. */
+export const cridMetrics = "127.0.0.1:1339";
 const images = ["registry.k8s.io", "docker.io", "gcr.io"];
 
 /** Both daemons with the same shim, runc, CNI plugins, CNI chain and registry, each with a root, state, bridge and subnet of its own. */
@@ -61,7 +63,7 @@ function crid(directory: string, certs: string, confDir: string, env: NodeJS.Pro
       state: join(base, "state"),
       log: { level: "warn", format: "text" },
       grpc: { address: socket },
-      metrics: { address: "127.0.0.1:0" },
+      metrics: { address: cridMetrics },
       runtime: { handlers: { runc: { shim: join(tools, "bin/containerd-shim-runc-v2"), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir },
       registry: { configPath: [certs] },

@@ -82,10 +82,13 @@ export function createMetrics(): Metrics {
 
 /**
  * How long the event loop made others wait since the last scrape. prom-client's own gauge is one sample at the time of the
- * scrape; this one samples every 10 ms.
+ * scrape; this one samples every 10 ms. Node's histogram holds the whole time from one sample to the next, so the interval itself
+ * is taken off.
  */
 function eventLoopDelay(registers: Registry[]): void {
-  const delay = monitorEventLoopDelay({ resolution: 10 });
+  const intervalMs = 10;
+  const delay = monitorEventLoopDelay({ resolution: intervalMs });
+  const seconds = (nanos: number): number => Math.max(0, nanos / 1e9 - intervalMs / 1000);
   delay.enable();
   new Gauge({
     name: "crid_event_loop_delay_seconds",
@@ -93,8 +96,8 @@ function eventLoopDelay(registers: Registry[]): void {
     labelNames: ["quantile"],
     registers,
     collect() {
-      for (const quantile of [50, 90, 99]) this.set({ quantile: quantile / 100 }, delay.percentile(quantile) / 1e9);
-      this.set({ quantile: 1 }, delay.max / 1e9);
+      for (const quantile of [50, 90, 99]) this.set({ quantile: quantile / 100 }, seconds(delay.percentile(quantile)));
+      this.set({ quantile: 1 }, seconds(delay.max));
       delay.reset();
     },
   });
