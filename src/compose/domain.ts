@@ -7,6 +7,7 @@ import { Containers } from "../container/containers.ts";
 import { LifecycleEvents } from "../container/events.ts";
 import { probeSpecHost } from "../container/spec-host.ts";
 import { Images } from "../image/images.ts";
+import { ImageVerifiers } from "../image/verifier.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { SpecHost } from "../oci/host.ts";
 import type { SecurityProfile } from "../records/pod-config.ts";
@@ -103,11 +104,16 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
     volumesDir: paths.volumes,
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,
+    ...(config.image.verifier.dir === "" ? {} : { verify: verifiersOf(config, log).verify }),
     pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
     log,
   });
   await images.start();
   return images;
+}
+
+function verifiersOf({ image: { verifier } }: Config, log: Logger): ImageVerifiers {
+  return new ImageVerifiers({ ...verifier, timeoutMs: verifier.timeout, log });
 }
 
 /** After the daemon's own oom_score_adj was set, which limits those of the containers. */

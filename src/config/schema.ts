@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { absolutePath, duration, port, size } from "./quantity-schemas.ts";
 import { registrySchema } from "./registry-schema.ts";
+import { verifierSchema } from "./verifier-schema.ts";
 
 const handlerOptions = z.strictObject({
   SystemdCgroup: z.boolean().optional().describe("Let the OCI runtime ask systemd for cgroups. Not set: as cgroupDriver says."),
@@ -109,6 +110,7 @@ export const configSchema = z.strictObject({
         .prefault(false)
         .describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
       pinned: z.array(z.string().min(1)).prefault([]).describe("References that the kubelet's image GC must keep."),
+      verifier: verifierSchema,
     })
     .prefault({})
     .describe("Pulling and keeping images."),

@@ -10,6 +10,7 @@ import type { RegistryAuth } from "../registry/options.ts";
 import { formatReference, parseReference } from "../registry/reference.ts";
 import type { Registry } from "../registry/registry.ts";
 import type { DiskUsage, PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
+import { Assembler } from "./assemble.ts";
 import { Catalog, type ImageTable } from "./catalog.ts";
 import { checkImages, type ImageFault } from "./check.ts";
 import { Collector } from "./collector.ts";
@@ -21,6 +22,7 @@ import type { PullReport } from "./progress.ts";
 import { Puller, type PullMetrics } from "./pull.ts";
 import { RecordFiles } from "./record-files.ts";
 import { SingleFlight } from "./single-flight.ts";
+import type { VerifyImage } from "./verifier.ts";
 import { Volumes } from "./volumes.ts";
 
 export interface ImagesOptions {
@@ -43,6 +45,7 @@ export interface ImagesOptions {
   pinned: readonly string[];
   unpackLimits?: UnpackLimits;
   platform?: Platform;
+  verify?: VerifyImage;
   metrics?: PullMetrics;
   log: Logger;
 }
@@ -95,17 +98,17 @@ export class Images {
       log,
       ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
     });
+    const { discardUnpackedLayers } = options;
+    const assembler = new Assembler({ content, leases: this.#leases, collector: this.#collector, layers, discardUnpackedLayers, log });
     this.#puller = new Puller({
       registry: options.registry,
       content,
       catalog: this.#catalog,
-      leases: this.#leases,
-      collector: this.#collector,
-      layers,
+      assembler,
       platform: options.platform ?? hostPlatform(),
       maxConcurrentDownloads: options.maxConcurrentDownloads,
-      discardUnpackedLayers: options.discardUnpackedLayers,
       log,
+      ...(options.verify === undefined ? {} : { verify: options.verify }),
       ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
     });
     this.#volumes = new Volumes({ directory: options.volumesDir, snapshotter });
