@@ -28,7 +28,7 @@ export async function attachContainer(
     using stdin = config.stdin && io.stdin !== undefined ? new InputFifo(stdioPaths(context, id, config).stdin, false) : undefined;
     const input = async (): Promise<void> => {
       if (stdin === undefined || io.stdin === undefined) return;
-      await stdin.pump(io.stdin);
+      await stdin.pump(io.stdin, { signal });
       stdin[Symbol.dispose]();
       // A terminal that goes away is no end of input: the next one attaches to the same shell.
       if (config.stdinOnce && !config.tty) await shim.closeIO(id, {}, { signal: context.shutdown });

@@ -2,7 +2,9 @@ import { constants, rmSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
 import { finished, type Readable, Writable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { isErrno } from "../base/errors.ts";
 import { closeFd, mkfifo, openFd } from "../linux/files.ts";
 
 const untilFinished = promisify(finished);
@@ -20,8 +22,14 @@ export class OutputFifo implements Disposable {
   constructor(path: string) {
     this.path = path;
     mkfifo(path);
-    this.#keep = openFd(path, OPEN_RDWR);
-    this.socket = new Socket({ fd: openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+    try {
+      this.#keep = openFd(path, OPEN_RDWR);
+      this.socket = new Socket({ fd: openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+    } catch (error) {
+      this.started();
+      rmSync(path, { force: true });
+      throw error;
+    }
   }
 
   /** The shim has opened its side. */
@@ -63,29 +71,52 @@ export class OutputFifo implements Disposable {
   }
 }
 
-/** The fifo of a process' stdin. Open for reading too, so that opening never waits and writing before the shim reads is no error. */
+/** The fifo of a process' stdin. */
 export class InputFifo implements Disposable {
   readonly path: string;
-  readonly #socket: Socket;
+  #socket: Socket | undefined;
+  #disposed = false;
 
   /** @param make false for a container's own fifo, which outlives this */
   constructor(path: string, make: boolean) {
     this.path = path;
     if (make) mkfifo(path);
-    this.#socket = new Socket({ fd: openFd(path, OPEN_RDWR), readable: false, writable: true });
-    // Nobody reads on: what is lost then is only input.
-    this.#socket.on("error", () => {});
   }
 
-  /** Moves `source` in at the pace of the reader; resolves when all of it is in the fifo, or either side broke. */
-  async pump(source: Readable): Promise<void> {
-    source.pipe(this.#socket);
-    await untilFinished(this.#socket, { readable: false }).catch(() => {});
-    source.unpipe(this.#socket);
+  /**
+   * Moves `source` in at the pace of the reader; resolves when all of it is in the fifo, or either side broke.
+   *
+   * Waits until the shim has opened its side: what is written before that is lost when we close ours.
+   */
+  async pump(source: Readable, options: { signal: AbortSignal }): Promise<void> {
+    const fd = await this.#openWhenRead(options.signal);
+    if (fd === undefined) return;
+    const socket = new Socket({ fd, readable: false, writable: true });
+    this.#socket = socket;
+    // Nobody reads on: what is lost then is only input.
+    socket.on("error", () => {});
+    source.pipe(socket);
+    await untilFinished(socket, { readable: false }).catch(() => {});
+    source.unpipe(socket);
   }
 
   [Symbol.dispose](): void {
-    this.#socket.destroy();
+    this.#disposed = true;
+    this.#socket?.destroy();
+  }
+
+  /** A non-blocking open for writing fails until there is a reader (fifo(7)). */
+  async #openWhenRead(signal: AbortSignal): Promise<number | undefined> {
+    for (let waitMs = 1; !signal.aborted && !this.#disposed; waitMs = Math.min(waitMs * 2, 50)) {
+      try {
+        return openFd(this.path, constants.O_WRONLY | constants.O_NONBLOCK);
+      } catch (error) {
+        if (isErrno(error, "ENOENT")) return undefined;
+        if (!isErrno(error, "ENXIO")) throw error;
+      }
+      await sleep(waitMs, undefined, { signal }).catch(() => {});
+    }
+    return undefined;
   }
 }
 
@@ -94,12 +125,18 @@ export class ExecIo implements Disposable {
   readonly stdin: InputFifo | undefined;
   readonly stdout: OutputFifo;
   readonly stderr: OutputFifo | undefined;
+  readonly #all: DisposableStack;
 
   constructor(directory: string, execId: string, options: { stdin: boolean; tty: boolean }) {
     const path = (name: string): string => join(directory, `${execId}-${name}`);
-    this.stdout = new OutputFifo(path("stdout"));
-    this.stderr = options.tty ? undefined : new OutputFifo(path("stderr"));
-    this.stdin = options.stdin ? new InputFifo(path("stdin"), true) : undefined;
+    using all = new DisposableStack();
+    this.stdout = all.use(new OutputFifo(path("stdout")));
+    this.stderr = options.tty ? undefined : all.use(new OutputFifo(path("stderr")));
+    if (options.stdin) {
+      all.defer(() => rmSync(path("stdin"), { force: true }));
+      this.stdin = all.use(new InputFifo(path("stdin"), true));
+    }
+    this.#all = all.move();
   }
 
   /** Whether some output stands still because its reader on our side does not keep up. */
@@ -114,11 +151,7 @@ export class ExecIo implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.stdout[Symbol.dispose]();
-    this.stderr?.[Symbol.dispose]();
-    if (this.stdin === undefined) return;
-    this.stdin[Symbol.dispose]();
-    rmSync(this.stdin.path, { force: true });
+    this.#all.dispose();
   }
 }
 

@@ -121,3 +121,35 @@ for (const { version, path, skip } of shimVersions) {
     });
   });
 }
+
+const [newest] = shimVersions;
+
+test("many execs at once, some broken off: no descriptor, fifo or process is left", { skip: newest?.skip ?? "no shim" }, async () => {
+  await using bed = await containerBed(newest?.path ?? "");
+  const { containers, id, sh, fds, fifos } = await running(bed);
+  await sh("true");
+  const before = fds();
+  const one = async (number: number): Promise<void> => {
+    const abort = new AbortController();
+    const stdout = new PassThrough();
+    const stdin = new PassThrough();
+    const words = text(stdout);
+    if (number % 3 === 0) setTimeout(() => abort.abort(new Error("client gone")), number * 7);
+    else stdin.end(`${number}\n`);
+    const running = containers.exec(id, {
+      cmd: ["sh", "-c", "read x; echo $x"],
+      tty: number % 2 === 0,
+      stdin,
+      stdout,
+      signal: abort.signal,
+    });
+    if (number % 3 === 0) await assert.rejects(running, /client gone|aborted/);
+    else assert.equal((await running).exitCode, 0);
+    if (number % 3 !== 0) assert.match(await words, new RegExp(`${number}`));
+  };
+  for (let round = 0; round < 3; round++) await Promise.all(Array.from({ length: 10 }, (_, index) => one(round * 10 + index + 1)));
+  await sleep(200);
+  assert.deepEqual(fifos(), []);
+  assert.ok(fds() <= before + 1, `${fds()} descriptors, ${before} before`);
+  assert.equal((await sh("ps | grep -c 'read [x]'")).stdout.toString().trim(), "0");
+});

@@ -15,6 +15,7 @@ import { stateName } from "./status.ts";
 import type { StreamIo, TerminalSize } from "./stream-io.ts";
 
 const SIGKILL = 9;
+const START_TIMEOUT_MS = 60_000;
 /** How long a killed exec may take to be gone, and then its output to end. */
 const KILLED_TIMEOUT_MS = 10_000;
 const KILLED_DRAIN_MS = 500;
@@ -53,16 +54,18 @@ export async function runExec(
     using io = new ExecIo(ioPath(context, id), execId, { stdin: request.stdin !== undefined, tty });
     const output = Promise.all([io.stdout.pump(request.stdout), io.stderr?.pump(request.stderr)]);
     let held = false;
+    // Not the caller's signal: a start that is given up goes on in the shim, and leaves a process that nobody kills.
+    const starting = { signal: AbortSignal.any([context.shutdown, AbortSignal.timeout(START_TIMEOUT_MS)]) };
     try {
       await shim.exec(
         id,
         { execId, terminal: tty, stdin: io.stdin?.path ?? "", stdout: io.stdout.path, stderr: io.stderr?.path ?? "", process },
-        { signal },
+        starting,
       );
       const exit = shim.wait(id, { execId, signal: context.shutdown });
       exit.catch(() => {});
       try {
-        await shim.start(id, { execId, signal });
+        await shim.start(id, { execId, ...starting });
       } catch (error) {
         throw startFailure(error, execId);
       }
@@ -100,10 +103,11 @@ export function expectRunning(entry: ContainerEntry): void {
 async function feed(shim: ContainerShim, id: string, execId: string, io: ExecIo, request: ExecRequest, signal: AbortSignal): Promise<void> {
   const stdin = async (): Promise<void> => {
     if (io.stdin === undefined || request.stdin === undefined) return;
-    await io.stdin.pump(request.stdin);
+    await io.stdin.pump(request.stdin, { signal });
     io.stdin[Symbol.dispose]();
-    // The shim holds the fifo open for writing as well; it lets go of that now, and the process reads the end.
-    if (!signal.aborted) await shim.closeIO(id, { execId }, { signal });
+    // The shim holds the fifo open for writing as well; it lets go of that now, and the process reads the end. With a terminal that would hang it up, and
+    // the process would die of SIGHUP over `kubectl exec -it < file` before it has read the file: a terminal's end is a ^D in the input.
+    if (!signal.aborted && !request.tty) await shim.closeIO(id, { execId }, { signal });
   };
   await Promise.allSettled([stdin(), resizeLoop(shim, id, { execId }, request.resize, signal)]);
 }

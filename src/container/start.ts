@@ -89,8 +89,6 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
     { id, bundle, rootfs, terminal: config.tty, ...stdio, runtimeOptions: ioOwned(pod.runtime.options, config, entry) },
     { signal },
   );
-  // The shim holds the fifos now; the logger lets go, so that it sees the end when the last writer is gone.
-  await context.logger.created(id);
   const pidStart = processStart(pid) ?? "";
   const exit = shim.wait(id, { signal: context.shutdown });
   // It is awaited below, but only if the start succeeds.
@@ -98,7 +96,8 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   await failpoint("container.start.after-create", { signal });
   // Taken before: a short process has ended, with its own time, before the shim answers.
   const startedAt = nowNanos();
-  await shim.start(id, { signal });
+  // The shim holds the fifos now; the logger lets go, so that it sees the end when the last writer is gone.
+  await Promise.all([context.logger.created(id), shim.start(id, { signal })]);
   entry.update((status) => ({ ...status, startedAt, process: { pid, pidStart, shim: shim.address } }));
   await failpoint("container.start.after-start", { signal });
   context.events.publish({ type: "started", containerId: id, sandboxId: pod.id, at: entry.record.status.startedAt });
