@@ -48,13 +48,21 @@ export async function runCritest(options: CritestOptions): Promise<{ results: Sp
     env: { ...process.env, PATH: `${join(tools, "bin")}:${process.env.PATH ?? ""}` },
   });
   closeSync(output);
-  await new Promise((resolve, reject) => {
+  const status = await new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", resolve);
   });
   const ms = performance.now() - started;
   if (!existsSync(report)) throw new Error(`critest wrote no report:\n${readFileSync(log, "utf8").split("\n").slice(-30).join("\n")}`);
-  return { results: readReport(report), ms };
+  const results = readReport(report);
+  if (status !== 0 && !results.some(({ outcome }) => outcome === "failed"))
+    results.push(failure(`critest ended with ${status}; see ${log}`, ms));
+  return { results, ms };
+}
+
+/** A failure of critest itself, which no spec stands for. */
+function failure(reason: string, ms: number): SpecResult {
+  return { name: "critest", group: "critest", outcome: "failed", reason, ms, flaky: false };
 }
 
 /** A copy of critest that pulls the local stand-in of the image that has a fixed digest: one hex string is another, all else is the same. */
