@@ -79,8 +79,10 @@ export class StreamingServer {
       maxPayload: MAX_MESSAGE_BYTES,
       // Known to ws since 8.19, not to its types.
       ...{ closeTimeout: CLOSE_TIMEOUT_MS },
-      // The choice was made before; ws asks again while it writes its answer.
-      handleProtocols: (_offered, request) => this.#chosen.get(request) ?? false,
+    });
+    this.#webSockets.on("headers", (headers, request) => {
+      const protocol = this.#chosen.get(request) ?? "";
+      if (protocol !== "") headers.push(`Sec-WebSocket-Protocol: ${protocol}`);
     });
   }
 
@@ -177,6 +179,8 @@ export class StreamingServer {
       this.#run(claimed, this.#sessions.overSpdy(claimed, protocol, socket));
       return;
     }
+    // ws refuses names with a slash, as the RFC does, but the tunnel's name has one: it is kept from ws, and answered by ourselves.
+    delete request.headers["sec-websocket-protocol"];
     this.#chosen.set(request, protocol);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
       this.#run(claimed, this.#sessions.overWebSocket(claimed, protocol, webSocket));

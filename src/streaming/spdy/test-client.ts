@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { connect, type Socket } from "node:net";
-import { PassThrough, Writable } from "node:stream";
+import { connect } from "node:net";
+import { type Duplex, PassThrough, Writable } from "node:stream";
 import { constants, createDeflate, type Deflate } from "node:zlib";
 import { headerDictionary } from "./dictionary.ts";
 import { dataHeader, FLAG_FIN, type Frame, FrameParser, synStream } from "./frames.ts";
@@ -8,6 +8,7 @@ import { dataHeader, FLAG_FIN, type Frame, FrameParser, synStream } from "./fram
 /** For tests: the compressor of a client's header blocks, as zlib makes them. */
 export class HeaderCompressor {
   readonly #deflate: Deflate;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(level = 6) {
     this.#deflate = createDeflate({ level, dictionary: headerDictionary });
@@ -25,7 +26,14 @@ export class HeaderCompressor {
     return this.raw(Buffer.concat([count, ...parts]));
   }
 
-  async raw(plain: Buffer): Promise<Buffer> {
+  /** One at a time, in the order of the calls. */
+  raw(plain: Buffer): Promise<Buffer> {
+    const block = this.#last.then(() => this.#compress(plain));
+    this.#last = block;
+    return block;
+  }
+
+  async #compress(plain: Buffer): Promise<Buffer> {
     const chunks: Buffer[] = [];
     const onData = (chunk: Buffer): void => void chunks.push(chunk);
     this.#deflate.on("data", onData);
@@ -51,7 +59,7 @@ export interface TestStream {
 
 /** For tests: a SPDY client that, like Go's, does no flow control. */
 export class SpdyTestClient {
-  readonly socket: Socket;
+  readonly socket: Duplex;
   readonly frames: Frame[] = [];
   readonly streams = new Map<number, TestStream>();
   readonly #compressor = new HeaderCompressor();
@@ -59,13 +67,13 @@ export class SpdyTestClient {
   status = 0;
   head = "";
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Duplex) {
     this.socket = socket;
     this.socket.on("error", () => {});
   }
 
   /** Speaks SPDY on the socket at once. */
-  static over(socket: Socket): SpdyTestClient {
+  static over(socket: Duplex): SpdyTestClient {
     const client = new SpdyTestClient(socket);
     client.#speak();
     return client;
