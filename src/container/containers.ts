@@ -168,7 +168,7 @@ export class Containers {
     if (entry === undefined) return;
     if (event.topic === "oom") {
       entry.oomSeen = true;
-    } else if ((event.execId === "" || event.execId === event.containerId) && entry.state === "running") {
+    } else if ((event.execId === "" || event.execId === event.containerId) && entry.state === "running" && !entry.starting) {
       const pod = this.#context.pods.find(entry.record.sandboxId);
       if (pod !== undefined) await taskEnded(this.#context, entry, await pod.shim({ signal: this.#shutdown.signal }), event);
     }

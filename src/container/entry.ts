@@ -11,6 +11,8 @@ export class ContainerEntry {
 
   /** Nobody could tell about the process since the daemon started: see status.ts. */
   unreachable = false;
+  /** StartContainer is under way: it alone says how the container comes out of it. */
+  starting = false;
   /** The stop signal was sent: another StopContainer does not send it again, a program may take the second for "at once". */
   stopSignalSent = false;
   /** The kernel said that it killed a process of it for lack of memory. */

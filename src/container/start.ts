@@ -45,6 +45,7 @@ export async function startContainer(context: ContainerContext, entry: Container
   expectState(record, entry.state, "created", "start");
   if (record.status.removing) throw new CridError("failed-precondition", `${step}: container is in removing state, can't be started`);
   const rollback = new Rollback({ log: context.log.child({ container: entry.id, op: "start" }) });
+  entry.starting = true;
   try {
     try {
       await run(context, entry, rollback, options.signal);
@@ -64,6 +65,8 @@ export async function startContainer(context: ContainerContext, entry: Container
       message: messageOf(failure),
     }));
     throw failure;
+  } finally {
+    entry.starting = false;
   }
 }
 
