@@ -1,9 +1,9 @@
 // imagetool packs the test images of crid and pushes them to a registry on loopback.
 //
-//	imagetool push -registry 127.0.0.1:PORT -parts DIR -list FILE [-big]
+//	imagetool push -registry 127.0.0.1:PORT -parts DIR -list FILE [-big | -images FILE]
 //
 // parts holds what hack/images built: busybox/, web/, pause/, nonewprivs/, each a root file system. list gets a JSON object
-// of every pushed reference and its digest.
+// of every pushed reference and its digest. With -images it pushes what that JSON file describes, instead of the test images.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 || os.Args[1] != "push" {
-		fmt.Fprintln(os.Stderr, "usage: imagetool push -registry HOST:PORT -parts DIR -list FILE [-big]")
+		fmt.Fprintln(os.Stderr, "usage: imagetool push -registry HOST:PORT -parts DIR -list FILE [-big | -images FILE]")
 		os.Exit(2)
 	}
 	flags := flag.NewFlagSet("push", flag.ExitOnError)
@@ -28,23 +28,27 @@ func main() {
 	parts := flags.String("parts", "", "folder of the root file systems")
 	list := flags.String("list", "", "file that gets the references and digests")
 	big := flags.Bool("big", false, "push only the big image for the benchmarks")
+	described := flags.String("images", "", "push the images that this JSON file describes, and only them")
 	_ = flags.Parse(os.Args[2:])
-	if err := push(*registry, *parts, *list, *big); err != nil {
+	images := catalogue
+	if *big {
+		images = bigCatalogue
+	}
+	if *described != "" {
+		images = listFile(*described)
+	}
+	if err := push(*registry, *parts, *list, images); err != nil {
 		fmt.Fprintln(os.Stderr, "imagetool:", err)
 		os.Exit(1)
 	}
 }
 
-func push(registry, parts, list string, big bool) error {
+func push(registry, parts, list string, images func(*packer) ([]entry, error)) error {
 	scratch, err := os.MkdirTemp("", "imagetool-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(scratch)
-	images := catalogue
-	if big {
-		images = bigCatalogue
-	}
 	entries, err := images(&packer{parts: parts, scratch: scratch, trees: map[string]*blobLayer{}})
 	if err != nil {
 		return err

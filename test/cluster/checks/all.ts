@@ -1,0 +1,9 @@
+import type { Check } from "../runner.ts";
+import { lifecycleChecks } from "./lifecycle.ts";
+import { networkChecks } from "./network.ts";
+import { podChecks } from "./pods.ts";
+import { probeChecks } from "./probes.ts";
+import { streamChecks } from "./streams.ts";
+
+/** The matrix. */
+export const checks: readonly Check[] = [...networkChecks, ...podChecks, ...lifecycleChecks, ...streamChecks, ...probeChecks];
