@@ -94,3 +94,8 @@ test("our empty blocks inflate to no headers, by zlib's own account", async () =
   }
   inflate.close();
 });
+
+test("our empty blocks end with a sync flush: Go's compress/flate hands nothing out before one", () => {
+  const encoder = new HeaderEncoder();
+  for (const block of [encoder.empty(), encoder.empty()]) assert.deepEqual([...block.subarray(-5)], [0, 0, 0, 0xff, 0xff]);
+});

@@ -54,13 +54,14 @@ export class HeaderDecoder {
 
 /**
  * Makes the blocks of this side. All that a server of Kubernetes streams ever sends is the empty block of a SYN_REPLY: four zero bytes, as a
- * stored deflate block, so no compressor is kept.
+ * stored deflate block, so no compressor is kept. A sync flush (an empty stored block) follows: Go's compress/flate hands out what it
+ * inflated only at one, and fails the connection at the frame's end without.
  */
 export class HeaderEncoder {
   #begun = false;
 
   empty(): Buffer {
-    const stored = Buffer.from([0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0]);
+    const stored = Buffer.from([0, 4, 0, 0xfb, 0xff, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
     if (this.#begun) return stored;
     this.#begun = true;
     const header = Buffer.from([0x78, 0xbb, 0, 0, 0, 0]);
