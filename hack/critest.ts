@@ -31,7 +31,7 @@ const runs = natural("--runs", values.runs);
 const parallel = natural("--parallel", values.parallel);
 
 writeFileSync("/proc/sys/net/ipv4/ip_forward", "1");
-const directory = mkdtempSync(join(tmpdir(), "critest-"));
+const directory = mkdtempSync(join(tmpdir(), "crid-critest-"));
 // The root of a pod's user namespace is nobody to the host, and must get through to its rootfs.
 chmodSync(directory, 0o711);
 const runtime = new Runtime({ name, directory, registry });
