@@ -1,4 +1,5 @@
 import { type Logger, pino } from "pino";
+import { CridError } from "./errors.ts";
 
 export type { Logger } from "pino";
 
@@ -18,9 +19,21 @@ export function createLogger(options: LogOptions): Logger {
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
+    serializers: { err: describeError },
   };
   if (options.format === "json") return pino(settings, pino.destination({ dest: 2, sync: true }));
   return pino(settings, { write: (line: string) => void process.stderr.write(toText(line)) });
+}
+
+/**
+ * An error as a log line shows it. A CridError's message says all: what failed, on which id, at which step, why. Anything else
+ * nobody foresaw, so it comes with its stack.
+ */
+function describeError(error: unknown): unknown {
+  if (error instanceof CridError) return error.message;
+  if (!(error instanceof Error)) return String(error);
+  // A system call's error names the call and the path; the stack would only say which of our lines made it.
+  return "syscall" in error ? error.message : (error.stack ?? error.message);
 }
 
 /** A logger that writes nothing, for tests. */

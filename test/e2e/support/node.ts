@@ -78,6 +78,12 @@ export class TestNode {
     return readFileSync(join(this.directory, "crid.log"), "utf8");
   }
 
+  /** Replaces top-level keys of the configuration; the next start takes them. */
+  mergeConfig(more: object): void {
+    const path = join(this.directory, "config.yaml");
+    writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, "utf8")) as object), ...more }));
+  }
+
   writeConflist(conflist: object): void {
     writeFileSync(join(this.confDir, "10-test.conflist"), JSON.stringify(conflist));
   }
@@ -194,8 +200,11 @@ export class TestNode {
       // The netns pool is the daemon's own stock.
       if (point?.startsWith(this.directory) === true && !point.includes("/netns/.pool-")) found.push(`mount ${point}`);
     }
-    for (const pid of processes((command) => command.includes("containerd-shim-runc") || command.includes("/pause")))
-      found.push(`process ${pid}`);
+    for (const pid of processes((command) => command.includes("containerd-shim-runc") && command.includes(this.directory)))
+      found.push(`shim ${pid}`);
+    for (const pid of processes((command) => command.startsWith("/pause"))) {
+      if (cgroupsOf(pid).includes(this.cgroup)) found.push(`pause ${pid}`);
+    }
     for (const controller of readdirSync("/sys/fs/cgroup")) {
       const path = join("/sys/fs/cgroup", controller, this.cgroup);
       if (existsSync(path))
@@ -270,6 +279,14 @@ export function processes(matches: (command: string) => boolean): number[] {
     }
   }
   return found;
+}
+
+function cgroupsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, "utf8");
+  } catch {
+    return "";
+  }
 }
 
 function accepts(socket: string): Promise<boolean> {
