@@ -1,3 +1,4 @@
+import { rmdir } from "node:fs/promises";
 import { LayerUnpacker } from "../archive/layer-unpacker.ts";
 import { Cgroups } from "../cgroup/cgroups.ts";
 import type { CgroupDriver } from "../cgroup/paths.ts";
@@ -62,6 +63,8 @@ export async function startDrivers(options: DaemonOptions, paths: Paths, metrics
     cni.start(),
     events.listen(),
   ]);
+  // With no shim left the directory goes; else rmdir refuses. The next shim makes it anew.
+  stack.defer(() => rmdir(paths.shimSockets).catch(() => {}));
   const shims = new Shims({
     stateDir: paths.state,
     namespace,
