@@ -424,7 +424,7 @@ test("port-forward over WebSocket channels names each port first", async () => {
   assert.equal(bytes[1], name);
   const one = String.fromCharCode(1, 0);
   assert.equal(bytes[2], one);
-  assert.ok(bytes[3]?.startsWith(`${one}error forwarding port 1 to pod p1`), bytes[3]);
+  assert.ok(bytes[3]?.startsWith(`${one}error forwarding port 1 to pod p1`));
   server.close();
 });
 
