@@ -2,7 +2,7 @@
 // edge -> domain -> drivers -> ground. src/main.ts and src/daemon.ts, the composition root, see all.
 // Tests may reach across (an oracle, a real neighbour), but never make a cycle.
 
-const edge = ["server", "streaming", "cli"];
+const edge = ["server", "streaming", "cli", "doctor"];
 const domain = ["recovery", "sandbox", "container", "image", "oci"]; // each may import those after it
 const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger"]; // never each other
 const ground = ["linux", "archive", "config", "metrics", "records", "base"];
@@ -84,6 +84,8 @@ module.exports = {
       "the server hands out streaming's URLs, not the other way",
     ),
     forbid("server-apart-from-cli", folders("server"), folders("cli"), "the command line calls the server, not the other way"),
+    forbid("doctor-apart", folders("doctor"), folders("server", "streaming", "cli"), "it looks at a node, with or without a daemon"),
+    forbid("doctor-from-cli-only", "^src/(?!(cli|doctor)/)", folders("doctor"), "nothing depends on the doctor"),
     forbid("root-from-cli-only", "^src/(?!cli/)[^/]+/", "^src/(main|daemon)\\.ts$", "only the command line starts the daemon"),
     forbid("vendor-stands-alone", "^vendor/", "^(src|api|hack|test)/", "a vendored package is usable by itself"),
     forbid("api-stands-alone", "^api/", "^(src|vendor|hack|test)/", "generated code imports its runtime alone"),

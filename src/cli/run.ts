@@ -8,6 +8,7 @@ import type { Command } from "./command.ts";
 const commands: Record<string, () => Promise<{ command: Command }>> = {
   serve: () => import("./serve.ts"),
   config: () => import("./config.ts"),
+  doctor: () => import("./doctor.ts"),
   logger: () => import("./logger.ts"),
   version: () => import("./version.ts"),
 };

@@ -12,13 +12,16 @@ export interface RuntimeHandler {
   options: RuncOptions;
 }
 
+/** What of the settings concerns handlers. */
+export type HandlerSettings = Pick<SandboxSettings, "handlers" | "defaultHandler" | "runtimeRoot" | "cgroupDriver">;
+
 /**
  * The handler that a pod asks for; "" asks for the default.
  *
  * @throws invalid-argument for a handler that is not configured, failed-precondition when its shim or OCI runtime is missing.
  * Looked up each time, so that a mended machine needs no restart.
  */
-export function runtimeHandler(name: string, settings: SandboxSettings): RuntimeHandler {
+export function runtimeHandler(name: string, settings: HandlerSettings): RuntimeHandler {
   const known = name === "" ? settings.defaultHandler : name;
   const config = Object.hasOwn(settings.handlers, known) ? settings.handlers[known] : undefined;
   if (config === undefined) {
@@ -34,7 +37,7 @@ export function runtimeHandler(name: string, settings: SandboxSettings): Runtime
   };
 }
 
-function runtimeOptions(name: string, config: HandlerConfig, settings: SandboxSettings): RuncOptions {
+function runtimeOptions(name: string, config: HandlerConfig, settings: HandlerSettings): RuncOptions {
   const { options } = config;
   return {
     binaryName: findBinary(config.binary, `OCI runtime of runtime handler ${name}`, `runtime.handlers.${name}.binary`),
