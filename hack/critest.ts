@@ -1,6 +1,6 @@
 // Conformance: critest against crid (or, for comparison, containerd). Runs inside hack/isolated; see hack/critest.
 
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -50,6 +50,7 @@ try {
     say(
       `run ${run} of ${runs}: ${(ms / 1000).toFixed(1)} s: ${verdict.passed} passed, ${verdict.failed} failed, ${verdict.skipped} skipped`,
     );
+    problems.push(...runtime.leftovers().map((thing) => `left behind by run ${run}: ${thing}`));
     if (!runtime.running) {
       problems.push(`${name} died; see ${runtime.logFile}`);
       break;
@@ -102,6 +103,7 @@ function report(): void {
   for (const [reason, skips] of allowed) say(`skipped: ${skips / all.length} specs: ${reason}`);
   for (const flake of flakes(all)) problems.push(`flaky: ${flake}`);
   for (const problem of problems) say(problem);
+  if (process.env.TEST_COUNTS !== undefined) appendFileSync(process.env.TEST_COUNTS, `${passed} ${failed} ${skipped}\n`);
   if (values.json !== undefined)
     writeFileSync(values.json, JSON.stringify({ runtime: name, parallel, seconds, runs: all, problems }, null, 2));
   if (problems.length > 0 || values.keep) say(`critest's output and the log of ${name}: ${directory}`);

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,6 +16,7 @@ export class Runtime {
   readonly socket: string;
   readonly logFile: string;
   readonly #argv: string[];
+  readonly #directory: string;
   #child: ChildProcess | undefined;
 
   /** @param registry `host:port` of the registry that has the test images */
@@ -24,6 +25,7 @@ export class Runtime {
     mkdirSync(join(directory, "net.d"), { recursive: true });
     writeFileSync(join(directory, "net.d/10-critest.conflist"), JSON.stringify(conflist(join(directory, "ipam"))));
     this.name = name;
+    this.#directory = directory;
     this.socket = join(directory, `${name}.sock`);
     this.logFile = join(directory, `${name}.log`);
     this.#argv = name === "crid" ? crid(directory, this.socket, registry) : containerd(directory, this.socket, registry);
@@ -49,12 +51,36 @@ export class Runtime {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
+  /** What is left once critest has removed its pods: mounts of pods, shims and what runs in them. The namespaces are ours alone. */
+  leftovers(): string[] {
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8")
+      .split("\n")
+      .flatMap((line) => line.split(" ")[4] ?? [])
+      // The pool of network namespaces is the daemon's own stock.
+      .filter((point) => point.startsWith(`${this.#directory}/`) && !point.includes("/netns/.pool-"))
+      .map((point) => `mount ${point}`);
+    const processes = readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name))
+      .map((pid) => ({ pid, command: commandOf(pid) }))
+      .filter(({ command }) => /containerd-shim|^\/pause|^runc /.test(command))
+      .map(({ pid, command }) => `process ${pid}: ${command}`);
+    return [...mounts, ...processes];
+  }
+
   async stop(): Promise<void> {
     const child = this.#child;
     if (child === undefined || !this.running) return;
     const gone = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGTERM");
     await gone;
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
+  } catch {
+    return ""; // It ended while we looked.
   }
 }
 
