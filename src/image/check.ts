@@ -6,37 +6,70 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 export interface ImageFault {
   imageId: string;
   repoTags: string[];
-  kind: "blob-missing" | "blob-damaged" | "layer-missing";
+  kind: "blob-missing" | "blob-damaged" | "layer-missing" | "layer-damaged";
   /** Digest of the blob, or chain id of the layer. */
   name: string;
+  /** More, for people; "" = the kind says it all. */
+  detail: string;
 }
 
-/** Reads every blob of the images and compares it with its digest, and looks whether every layer is there. Slow: it reads all. */
+/** How far a check is. */
+export interface CheckProgress {
+  /** Blobs and layers. */
+  done: number;
+  total: number;
+}
+
+export interface CheckDeps {
+  content: Pick<ContentStore, "stat" | "verify">;
+  snapshotter: Pick<Snapshotter, "hasLayer" | "checkLayer">;
+}
+
+type Finding = Pick<ImageFault, "kind" | "detail">;
+
+/**
+ * Reads every blob of the images and compares it with its digest, and looks whether every layer is there and whole. Slow: it reads
+ * all, in small pieces, so that the daemon goes on serving.
+ */
 export async function checkImages(
   images: readonly ImageRecord[],
-  on: { content: Pick<ContentStore, "stat" | "verify">; snapshotter: Pick<Snapshotter, "hasLayer"> },
-  o: { signal: AbortSignal },
+  on: CheckDeps,
+  o: { onProgress?: (progress: CheckProgress) => void; signal: AbortSignal },
 ): Promise<ImageFault[]> {
-  const faults: ImageFault[] = [];
-  const checked = new Map<string, ImageFault["kind"] | undefined>();
-  for (const { id: imageId, repoTags, blobs = [], chainIds } of images) {
-    for (const name of blobs) {
-      if (!checked.has(name)) checked.set(name, await checkBlob(name, on.content, o));
-      const kind = checked.get(name);
-      if (kind !== undefined) faults.push({ imageId, repoTags, kind, name });
-    }
-    for (const name of chainIds) {
-      if (!on.snapshotter.hasLayer(name)) faults.push({ imageId, repoTags, kind: "layer-missing", name });
-    }
+  const looks = new Map<string, () => Promise<Finding | undefined>>();
+  for (const { blobs = [], chainIds } of images) {
+    for (const digest of blobs) looks.set(digest, () => checkBlob(digest, on.content, o));
+    for (const chainId of chainIds) looks.set(layerKey(chainId), () => checkLayer(chainId, on.snapshotter));
   }
-  return faults;
+  const findings = new Map<string, Finding>();
+  let done = 0;
+  for (const [key, look] of looks) {
+    o.signal.throwIfAborted();
+    const finding = await look();
+    if (finding !== undefined) findings.set(key, finding);
+    o.onProgress?.({ done: ++done, total: looks.size });
+  }
+  return images.flatMap(({ id: imageId, repoTags, blobs = [], chainIds }) => {
+    const fault = (name: string, key: string): ImageFault[] => {
+      const finding = findings.get(key);
+      return finding === undefined ? [] : [{ imageId, repoTags, name, ...finding }];
+    };
+    return [...blobs.flatMap((digest) => fault(digest, digest)), ...chainIds.flatMap((chainId) => fault(chainId, layerKey(chainId)))];
+  });
 }
 
-async function checkBlob(
-  digest: string,
-  content: Pick<ContentStore, "stat" | "verify">,
-  o: { signal: AbortSignal },
-): Promise<ImageFault["kind"] | undefined> {
-  if ((await content.stat(digest)) === undefined) return "blob-missing";
-  return (await content.verify(digest, o)) ? undefined : "blob-damaged";
+/** A layer may have the same digest as a blob: the lowest layer of an image whose blobs are not compressed. */
+function layerKey(chainId: string): string {
+  return `layer ${chainId}`;
+}
+
+async function checkBlob(digest: string, content: CheckDeps["content"], o: { signal: AbortSignal }): Promise<Finding | undefined> {
+  if ((await content.stat(digest)) === undefined) return { kind: "blob-missing", detail: "" };
+  return (await content.verify(digest, o)) ? undefined : { kind: "blob-damaged", detail: "its content has another digest" };
+}
+
+async function checkLayer(chainId: string, snapshotter: CheckDeps["snapshotter"]): Promise<Finding | undefined> {
+  if (!snapshotter.hasLayer(chainId)) return { kind: "layer-missing", detail: "" };
+  const why = await snapshotter.checkLayer(chainId);
+  return why === undefined ? undefined : { kind: "layer-damaged", detail: why };
 }

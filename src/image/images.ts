@@ -12,15 +12,21 @@ import type { Registry } from "../registry/registry.ts";
 import type { DiskUsage, PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
 import { Assembler } from "./assemble.ts";
 import { Catalog, type ImageTable } from "./catalog.ts";
-import { checkImages, type ImageFault } from "./check.ts";
+import { type CheckProgress, checkImages, type ImageFault } from "./check.ts";
 import { Collector } from "./collector.ts";
+import { Exporter, type ExportOptions } from "./export.ts";
+import { type HostMount, HostMounts } from "./host-mounts.ts";
+import { Importer, type ImportOptions } from "./import.ts";
 import { Layers } from "./layers.ts";
 import { Leases } from "./leases.ts";
+import { LocalImages } from "./local-images.ts";
 import { pinnedBy } from "./pinned.ts";
 import { hostPlatform, type Platform } from "./platform.ts";
 import type { PullReport } from "./progress.ts";
 import { Puller, type PullMetrics } from "./pull.ts";
+import { Rebuilder, type RebuildResult } from "./rebuild.ts";
 import { RecordFiles } from "./record-files.ts";
+import { type Repair, Repairer } from "./repair.ts";
 import { SingleFlight } from "./single-flight.ts";
 import type { VerifyImage } from "./verifier.ts";
 import { Volumes } from "./volumes.ts";
@@ -65,6 +71,11 @@ export class Images {
   readonly #puller: Puller;
   readonly #volumes: Volumes;
   readonly #files: RecordFiles;
+  readonly #importer: Importer;
+  readonly #exporter: Exporter;
+  readonly #repairer: Repairer;
+  readonly #rebuilder: Rebuilder;
+  readonly #mounts: HostMounts;
   readonly #pulls = new SingleFlight<ImageRecord>();
   readonly #removing = new KeyedMutex();
   /** Root file systems and volumes that are being made: their layers, which the snapshotter does not know of yet. */
@@ -99,34 +110,57 @@ export class Images {
       ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
     });
     const { discardUnpackedLayers } = options;
+    const platform = options.platform ?? hostPlatform();
+    const catalog = this.#catalog;
+    const collector = this.#collector;
     const assembler = new Assembler({ content, leases: this.#leases, collector: this.#collector, layers, discardUnpackedLayers, log });
     this.#puller = new Puller({
       registry: options.registry,
       content,
       catalog: this.#catalog,
       assembler,
-      platform: options.platform ?? hostPlatform(),
+      platform,
       maxConcurrentDownloads: options.maxConcurrentDownloads,
       log,
       ...(options.verify === undefined ? {} : { verify: options.verify }),
       ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
     });
     this.#volumes = new Volumes({ directory: options.volumesDir, snapshotter });
+    this.#mounts = new HostMounts({ volumes: this.#volumes, snapshotter });
+    this.#importer = new Importer({
+      content,
+      catalog,
+      collector,
+      assembler,
+      platform,
+      log,
+      ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
+    });
+    this.#exporter = new Exporter({ content, catalog, leases: this.#leases });
+    const local = new LocalImages({ content, assembler, platform });
+    this.#rebuilder = new Rebuilder({ content, snapshotter, catalog, local, log });
+    this.#repairer = new Repairer({
+      content,
+      snapshotter,
+      catalog,
+      collector,
+      local,
+      pull: (ref, o) => this.pull(ref, o),
+      remove: (id, o) => this.remove(id, o),
+      log,
+    });
   }
 
   /**
-   * Once, before the first pull: makes the records anew if the store has lost them, forgets images whose layers are lost (the next pull brings them back), and removes blobs and layers
-   * that nothing refers to.
+   * Once, before the first pull: takes over the copies of records that the store has lost, forgets images whose layers are lost (the next
+   * pull brings them back), and removes blobs and layers that nothing refers to.
    */
   async start(): Promise<void> {
     await this.#leases.load();
-    const copies = await this.#files.load();
-    if (this.#catalog.list().length === 0 && copies.length > 0) {
-      this.#options.log.warn(
-        { images: copies.length },
-        "the store has no images, but there are copies of their records: they are taken over",
-      );
-      this.#catalog.restore(copies);
+    const lost = this.#rebuilder.missing(await this.#files.load());
+    if (lost.length > 0) {
+      this.#options.log.warn({ images: lost.length }, "the store has lost images: the copies of their records are taken over");
+      this.#catalog.restore(lost);
     }
     for (const record of this.#catalog.list()) {
       const missing = record.chainIds.find((chainId) => !this.#options.snapshotter.hasLayer(chainId));
@@ -138,6 +172,7 @@ export class Images {
       this.#catalog.remove(record.id);
     }
     this.#files.sync(this.#options.table.all());
+    await this.#mounts.start();
     await this.#collector.collectAll();
     await this.#files.settled();
   }
@@ -147,9 +182,32 @@ export class Images {
     await this.#files.settled();
   }
 
-  /** Compares what is on disk with what the images need. What it finds, the next pull of the image mends. */
-  async check(o: { signal: AbortSignal }): Promise<ImageFault[]> {
+  /** Compares what is on disk with what the images need. What it finds, `repair` or the next pull of the image mends. */
+  async check(o: { onProgress?: (progress: CheckProgress) => void; signal: AbortSignal }): Promise<ImageFault[]> {
     return checkImages(this.list(), this.#options, o);
+  }
+
+  /** Mends what a check has found. An image that cannot be mended is removed, so that the next pull brings it. */
+  repair(faults: readonly ImageFault[], o: { signal: AbortSignal }): AsyncIterable<Repair> {
+    return this.#repairer.repair(faults, o);
+  }
+
+  /** Makes records that the store has lost anew, from their copies and from the blobs. Can be called instead of `start`. */
+  async rebuild(o: { signal: AbortSignal }): Promise<RebuildResult> {
+    await this.#leases.load();
+    const result = await this.#rebuilder.rebuild(await this.#files.load(), o);
+    await this.#files.settled();
+    return result;
+  }
+
+  /** Imports all images of an archive; see `Importer`. */
+  async import(source: AsyncIterable<Buffer>, o: ImportOptions): Promise<ImageRecord[]> {
+    return this.#importer.import(source, o);
+  }
+
+  /** Writes images as an archive; see `Exporter`. */
+  export(refs: readonly string[], o: ExportOptions): AsyncIterable<Buffer> {
+    return this.#exporter.export(refs, o);
   }
 
   /**
@@ -200,6 +258,32 @@ export class Images {
     const tagged = found === undefined ? undefined : this.#catalog.tag(found.id, formatReference(reference));
     if (tagged === undefined) throw new CridError("not-found", `tag image: no image ${JSON.stringify(refOrId)}`);
     return tagged;
+  }
+
+  /**
+   * Takes one name from an image; the image stays, if need be without a name.
+   * @throws not-found, invalid-argument
+   */
+  untag(name: string): void {
+    if (this.#catalog.untag(formatReference(parseReference(name))) === undefined)
+      throw new CridError("not-found", `untag image: no image is called ${JSON.stringify(name)}`);
+  }
+
+  /** Mounts an image read-only for people and returns where; the same place when called again. @throws not-found */
+  async mount(refOrId: string): Promise<HostMount> {
+    const image = this.get(refOrId);
+    if (image === undefined) throw new CridError("not-found", `mount: no image ${JSON.stringify(refOrId)}`);
+    return { imageId: image.id, path: await this.mountVolume(this.#mounts.keyOf(image), image) };
+  }
+
+  /** @param what the image, or where it is mounted. @throws not-found */
+  async unmount(what: string): Promise<void> {
+    await this.releaseVolume(await this.#mounts.find(what, this.get(what)));
+  }
+
+  /** What `mount` has mounted. */
+  async hostMounts(): Promise<HostMount[]> {
+    return this.#mounts.list(this.list());
   }
 
   /** What images take on disk: layers, containers' own files, and blobs. */

@@ -1,6 +1,7 @@
 import pLimit, { type LimitFunction } from "p-limit";
+import type { BlobGrowth } from "../archive/growing-blob.ts";
 import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
-import { defaultUnpackLimits, type UnpackLimits } from "../archive/unpack-job.ts";
+import { defaultUnpackLimits, type UnpackLimits, type UnpackResult } from "../archive/unpack-job.ts";
 import { CridError, isKind } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";

@@ -24,7 +24,7 @@ export class Volumes {
   /** Mounts the layers under the key and returns where. Called again with the key, it returns the same place. */
   async mount(key: string, chainIds: readonly string[], options: Pick<PrepareOptions, "idmap">): Promise<string> {
     using _ = await this.#lock.acquire(key);
-    const target = this.#path(key);
+    const target = this.path(key);
     if (this.#mounted.has(key)) return target;
     const mounts = await this.#snapshotter.prepare(key, chainIds, { readonly: true, ...options });
     await mkdir(target, { recursive: true, mode: 0o700 });
@@ -43,7 +43,7 @@ export class Volumes {
   /** Unmounts and forgets. Idempotent, and knows nothing of what was mounted by an earlier process but finds it. */
   async release(key: string): Promise<void> {
     using _ = await this.#lock.acquire(key);
-    const target = this.#path(key);
+    const target = this.path(key);
     detachAll(target);
     this.#mounted.delete(key);
     try {
@@ -64,7 +64,8 @@ export class Volumes {
     }
   }
 
-  #path(key: string): string {
+  /** Where the key is, or would be, mounted. @throws invalid-argument */
+  path(key: string): string {
     // A key becomes a file name: ids of containers and a number.
     if (!/^[\w.-]+$/.test(key) || key.startsWith("."))
       throw new CridError("invalid-argument", `image volume key ${JSON.stringify(key)} is not a name`);

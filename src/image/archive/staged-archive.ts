@@ -1,5 +1,4 @@
-import { pipeline } from "node:stream/promises";
-import { type Compression, decompressionError, decompressor, detectCompression } from "../../archive/decompress.ts";
+import { type Compression, detectCompression } from "../../archive/inflate.ts";
 import { TarReader } from "../../archive/tar-reader.ts";
 import { isDigest } from "../../base/digest.ts";
 import { CridError } from "../../base/errors.ts";
@@ -7,6 +6,7 @@ import type { ContentStore } from "../../content/content-store.ts";
 import type { UnnamedIngest } from "../../content/unnamed-ingest.ts";
 import type { Descriptor } from "../../registry/descriptor.ts";
 import { ArchiveSink, type ArchiveStep } from "./archive-sink.ts";
+import { withPlainBytes } from "./plain-bytes.ts";
 
 /** Bounds on an archive, as it is after decompression. */
 export interface ArchiveLimits {
@@ -72,7 +72,7 @@ export class StagedArchive implements AsyncDisposable {
     } catch (error) {
       await archive[Symbol.asyncDispose]();
       o.signal.throwIfAborted();
-      throw CridError.from(decompressionError(error) ?? error, "read the archive");
+      throw CridError.from(error, "read the archive");
     }
   }
 
@@ -124,11 +124,7 @@ export class StagedArchive implements AsyncDisposable {
   }
 
   async #read(source: AsyncIterable<Buffer>, o: { onBytes?: (bytes: number) => void; signal: AbortSignal }): Promise<void> {
-    const { head, rest } = await withHead(source, o);
-    if (head.length === 0) throw new CridError("invalid-argument", "it is empty");
-    const inflate = decompressor(detectCompression(head));
-    if (inflate === undefined) return this.#unpack(rest);
-    await pipeline(rest, inflate, (plain: AsyncIterable<Buffer>) => this.#unpack(plain), { signal: o.signal });
+    await withPlainBytes(counted(source, o.onBytes), (plain) => this.#unpack(plain), o);
   }
 
   async #unpack(plain: AsyncIterable<Buffer>): Promise<void> {
@@ -221,35 +217,11 @@ function digestOfPath(path: string): string | undefined {
   return isDigest(digest) ? digest : undefined;
 }
 
-/** The first bytes of a stream, by which its compression is told, and all of it. */
-async function withHead(
-  source: AsyncIterable<Buffer>,
-  o: { onBytes?: (bytes: number) => void; signal: AbortSignal },
-): Promise<{ head: Buffer; rest: AsyncIterable<Buffer> }> {
-  const iterator = source[Symbol.asyncIterator]();
-  let head: Buffer = Buffer.alloc(0);
-  let ended = false;
+async function* counted(source: AsyncIterable<Buffer>, onBytes: ((bytes: number) => void) | undefined): AsyncGenerator<Buffer> {
   let bytes = 0;
-  const next = async (): Promise<Buffer | undefined> => {
-    o.signal.throwIfAborted();
-    const { value, done } = await iterator.next();
-    if (done === true) return undefined;
-    bytes += value.length;
-    o.onBytes?.(bytes);
-    return value;
-  };
-  while (head.length < 4 && !ended) {
-    const chunk = await next();
-    if (chunk === undefined) ended = true;
-    else head = Buffer.concat([head, chunk]);
+  for await (const chunk of source) {
+    bytes += chunk.length;
+    onBytes?.(bytes);
+    yield chunk;
   }
-  async function* rest(): AsyncGenerator<Buffer> {
-    try {
-      if (head.length > 0) yield head;
-      for (let chunk = ended ? undefined : await next(); chunk !== undefined; chunk = await next()) yield chunk;
-    } finally {
-      await iterator.return?.();
-    }
-  }
-  return { head, rest: rest() };
 }
