@@ -85,7 +85,7 @@ export class DirectorySink implements LayerSink {
   }
 
   /** Sets the times of directories; then everything is synced. */
-  finish(): SinkResult {
+  async finish(): Promise<SinkResult> {
     for (const [path, { seconds, nanos }] of this.#directories) {
       if (this.#tree.isDirectory(path)) lutimes(this.#tree.absolute(path), seconds, nanos);
     }

@@ -1,115 +1,110 @@
 import { availableParallelism } from "node:os";
-import { Worker } from "node:worker_threads";
-import { CridError, type ErrorKind } from "../base/errors.ts";
+import { CridError } from "../base/errors.ts";
+import type { BlobGrowth } from "./growing-blob.ts";
+import type { GunzipProgram } from "./native-gunzip.ts";
 import type { UnpackJob, UnpackResult } from "./unpack-job.ts";
+import { type Task, UnpackThread } from "./unpack-thread.ts";
 
-/** What the worker answers. Errors cross the thread as kind and text, since a class does not survive the copy. */
-export type UnpackAnswer = { ok: true; result: UnpackResult } | { ok: false; kind: ErrorKind; message: string };
-
-const workerUrl = new URL(import.meta.url.endsWith(".ts") ? "./unpack.worker.ts" : "./unpack.worker.mjs", import.meta.url);
-/** A worker costs about 8 MB; keep it over the layers of one pull and a little longer. */
+/** A thread costs about 10 MB; keep it over the layers of one pull and a little longer. */
 const idleMs = 10_000;
+/** Jobs that a thread has at a time, by turns: those whose blob is still coming wait most of the time. */
+const jobsPerThread = 4;
 
-interface Waiting {
-  job: UnpackJob;
-  signal: AbortSignal;
-  resolve: (result: UnpackResult) => void;
-  reject: (error: unknown) => void;
+export interface LayerUnpackerOptions {
+  /** Default: one for each core, at most 8. */
+  threads?: number;
+  /** "auto": igzip or unpigz from the PATH where they are faster; "builtin": never. */
+  gunzip?: "auto" | "builtin";
 }
 
-/** Unpacks layers in worker threads, one layer a thread; further ones wait in line. */
+/** Unpacks layers in worker threads. */
 export class LayerUnpacker implements AsyncDisposable {
   readonly #threads: number;
-  readonly #idle: { worker: Worker; timer: NodeJS.Timeout }[] = [];
-  readonly #queue: Waiting[] = [];
-  #busy = 0;
+  readonly #pool = new Set<UnpackThread>();
+  readonly #queue: Task[] = [];
+  #gunzip: Promise<GunzipProgram | undefined> | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(options: { threads?: number } = {}) {
+  constructor(options: LayerUnpackerOptions = {}) {
     this.#threads = options.threads ?? Math.max(2, Math.min(8, availableParallelism()));
+    if (options.gunzip === "builtin") this.#gunzip = Promise.resolve(undefined);
+  }
+
+  /** A layer is on its way: starts what takes its time to start. */
+  warm(): void {
+    if (this.#closed) return;
+    this.#probe();
+    if (this.#pool.size < this.#threads) this.#add();
+    this.#retire();
   }
 
   /**
-   * Unpacks one layer. The target holds half a layer when this throws: drop it.
+   * Unpacks one layer. The target holds half a layer when this throws, and nobody writes to it any more: drop it.
    *
+   * @param options.growth when the blob is still being downloaded
    * @throws invalid-argument when the layer is malformed, over a limit, or has another diff id; resource-exhausted when the
    * disk is full; the signal's reason when aborted
    */
-  unpack(job: UnpackJob, options: { signal: AbortSignal }): Promise<UnpackResult> {
-    if (this.#closed) return Promise.reject(new CridError("unavailable", "unpack layer: shutting down"));
+  async unpack(job: UnpackJob, options: { growth?: BlobGrowth; signal: AbortSignal }): Promise<UnpackResult> {
+    const gunzip = await this.#probe();
+    options.signal.throwIfAborted();
+    if (this.#closed) throw new CridError("unavailable", "unpack layer: shutting down");
     const { promise, resolve, reject } = Promise.withResolvers<UnpackResult>();
-    this.#queue.push({ job, signal: options.signal, resolve, reject });
+    this.#queue.push({ job, gunzip, growth: options.growth, signal: options.signal, resolve, reject });
     this.#next();
     return promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    for (const waiting of this.#queue.splice(0)) waiting.reject(new CridError("unavailable", "unpack layer: shutting down"));
-    await Promise.all(
-      this.#idle.splice(0).map(({ worker, timer }) => {
-        clearTimeout(timer);
-        return worker.terminate();
-      }),
-    );
+    clearTimeout(this.#idle);
+    for (const { reject } of this.#queue.splice(0)) reject(new CridError("unavailable", "unpack layer: shutting down"));
+    await Promise.all([...this.#pool].map((thread) => thread.terminate()));
   }
 
   #next(): void {
-    while (this.#busy < this.#threads) {
-      const waiting = this.#queue.shift();
-      if (waiting === undefined) return;
-      if (waiting.signal.aborted) {
-        waiting.reject(waiting.signal.reason);
-        continue;
-      }
-      this.#run(waiting);
+    while (this.#queue.length > 0) {
+      const thread = this.#freest();
+      const task = thread === undefined ? undefined : this.#queue.shift();
+      if (thread === undefined || task === undefined) break;
+      if (task.signal.aborted) task.reject(task.signal.reason);
+      else thread.run(task);
     }
+    this.#retire();
   }
 
-  #run({ job, signal, resolve, reject }: Waiting): void {
-    this.#busy++;
-    const worker = this.#take();
-    const settle = (reuse: boolean, done: () => void): void => {
-      worker.off("message", onMessage);
-      worker.off("error", onError);
-      worker.off("exit", onExit);
-      signal.removeEventListener("abort", onAbort);
-      this.#busy--;
-      if (reuse && !this.#closed) this.#park(worker);
-      else void worker.terminate();
-      done();
-      this.#next();
-    };
-    const onMessage = (answer: UnpackAnswer): void =>
-      settle(true, () => (answer.ok ? resolve(answer.result) : reject(new CridError(answer.kind, answer.message))));
-    const onError = (error: unknown): void => settle(false, () => reject(CridError.from(error, "unpack layer")));
-    const onExit = (): void => settle(false, () => reject(new CridError("internal", "unpack layer: the worker ended")));
-    // The thread is inside system calls and cannot be asked to stop: it is ended, and its half a layer dropped by the caller.
-    const onAbort = (): void => settle(false, () => reject(signal.reason));
-    worker.on("message", onMessage);
-    worker.on("error", onError);
-    worker.on("exit", onExit);
-    signal.addEventListener("abort", onAbort, { once: true });
-    worker.postMessage(job);
+  /** The thread with the least to do, a new one before a busy one. */
+  #freest(): UnpackThread | undefined {
+    let best: UnpackThread | undefined;
+    for (const thread of this.#pool) if (best === undefined || thread.jobs < best.jobs) best = thread;
+    if ((best === undefined || best.jobs > 0) && this.#pool.size < this.#threads) return this.#add();
+    return best !== undefined && best.jobs < jobsPerThread ? best : undefined;
   }
 
-  #take(): Worker {
-    const parked = this.#idle.pop();
-    if (parked !== undefined) {
-      clearTimeout(parked.timer);
-      parked.worker.ref();
-      return parked.worker;
-    }
-    return new Worker(workerUrl, { name: "crid-unpack", resourceLimits: { maxOldGenerationSizeMb: 512 } });
+  #add(): UnpackThread {
+    const thread = new UnpackThread({
+      onIdle: () => this.#next(),
+      onEnd: () => {
+        this.#pool.delete(thread);
+        if (!this.#closed) this.#next();
+      },
+    });
+    this.#pool.add(thread);
+    return thread;
   }
 
-  #park(worker: Worker): void {
-    const timer = setTimeout(() => {
-      const at = this.#idle.findIndex((parked) => parked.worker === worker);
-      if (at >= 0) this.#idle.splice(at, 1);
-      void worker.terminate();
+  /** Asked once, of a thread: it takes a tenth of a second. */
+  #probe(): Promise<GunzipProgram | undefined> {
+    this.#gunzip ??= (this.#freest() ?? this.#add()).probe().catch(() => undefined);
+    return this.#gunzip;
+  }
+
+  /** Ends threads that have had nothing to do for a while. */
+  #retire(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      for (const thread of this.#pool) if (thread.jobs === 0) void thread.terminate();
     }, idleMs).unref();
-    worker.unref();
-    this.#idle.push({ worker, timer });
   }
 }

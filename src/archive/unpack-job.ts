@@ -1,3 +1,5 @@
+import type { BlobExtent } from "./growing-blob.ts";
+
 /**
  * Where a layer is unpacked to, and in which form: a tree that overlayfs takes as a lower directory (`path` exists, is empty, and
  * nobody else touches it), or one EROFS image with that tree (`path` does not exist).
@@ -21,6 +23,10 @@ export const defaultUnpackLimits: UnpackLimits = { maxBytes: 256 * 1024 ** 3, ma
 export interface UnpackJob {
   /** The layer's blob on disk: tar, tar+gzip or tar+zstd, told apart by its first bytes. */
   file: string;
+  /** Its size, once it is whole: small ones are not worth a process of their own. */
+  blobBytes: number;
+  /** How much of it is there, if it is still being downloaded. */
+  extent?: BlobExtent;
   target: UnpackTarget;
   /** `sha256:<hex>` of the uncompressed tar, from the image's config; another digest refuses the layer. */
   expectedDiffId: string;

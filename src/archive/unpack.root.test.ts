@@ -1,7 +1,18 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -40,7 +51,7 @@ async function unpack(
   mkdirSync(path);
   const expectedDiffId = diffId ?? `sha256:${createHash("sha256").update(archive).digest("hex")}`;
   const result = await unpacker.unpack(
-    { file, target: { kind, path: target }, expectedDiffId, limits },
+    { file, blobBytes: archive.length, target: { kind, path: target }, expectedDiffId, limits },
     { signal: AbortSignal.timeout(60_000) },
   );
   if (kind === "erofs") {
@@ -212,7 +223,7 @@ test("an aborted unpack rejects and the next one works", async () => {
   const path = join(work, "slow-out");
   mkdirSync(path);
   const running = unpacker.unpack(
-    { file, target: { kind: "directory", path }, expectedDiffId: "sha256:x", limits: defaultUnpackLimits },
+    { file, blobBytes: statSync(file).size, target: { kind: "directory", path }, expectedDiffId: "sha256:x", limits: defaultUnpackLimits },
     { signal: controller.signal },
   );
   setTimeout(() => controller.abort(), 20);

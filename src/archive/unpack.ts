@@ -1,33 +1,61 @@
 import { createHash } from "node:crypto";
-import { closeSync, createReadStream, openSync, readSync } from "node:fs";
-import { pipeline } from "node:stream/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { CridError, isErrno } from "../base/errors.ts";
-import { chunkSink, decompressionError, decompressor, detectCompression } from "./decompress.ts";
 import { DirectorySink } from "./directory-sink.ts";
 import { ErofsSink } from "./erofs/erofs-sink.ts";
+import { GrowingBlob } from "./growing-blob.ts";
+import { detectCompression, inflate } from "./inflate.ts";
 import type { LayerSink } from "./layer-sink.ts";
+import { GunzipFailed, type GunzipProgram, gunzipWith } from "./native-gunzip.ts";
 import { TarReader } from "./tar-reader.ts";
-import type { UnpackJob, UnpackResult } from "./unpack-job.ts";
+import type { UnpackJob, UnpackResult, UnpackTarget } from "./unpack-job.ts";
 
-const readChunk = 1024 * 1024;
+/** Below this, starting a program costs more than it saves. */
+const nativeGunzipMinBytes = 2 * 1024 * 1024;
+
+export interface UnpackContext {
+  signal: AbortSignal;
+  /** What inflates gzip faster than this process. */
+  gunzip?: GunzipProgram | undefined;
+  /** Gets the blob, to tell it when more of it has come. */
+  onOpen?: (blob: GrowingBlob) => void;
+}
 
 /**
- * Unpacks a layer and checks its diff id. Runs on a worker thread (layer-unpacker.ts), since all file calls are synchronous.
+ * Unpacks a layer and checks its diff id. Runs on a worker thread (layer-unpacker.ts), since most file calls are synchronous.
  * When it returns, everything is on disk.
  *
- * @throws invalid-argument for a malformed or lying layer, resource-exhausted when the disk is full
+ * @throws invalid-argument for a malformed or lying layer, resource-exhausted when the disk is full, the signal's reason
  */
-export async function unpackLayer(job: UnpackJob): Promise<UnpackResult> {
+export async function unpackLayer(job: UnpackJob, o: UnpackContext): Promise<UnpackResult> {
+  try {
+    await using blob = await GrowingBlob.open(job.file, job.extent ?? { bytes: job.blobBytes, complete: true }, o);
+    o.onOpen?.(blob);
+    try {
+      return await unpackFrom(blob, job, o);
+    } catch (error) {
+      // Whether the layer is damaged or the program does not understand it: what this process finds counts.
+      if (!(error instanceof GunzipFailed)) throw error;
+      await clear(job.target);
+      blob.rewind();
+      return await unpackFrom(blob, job, { ...o, gunzip: undefined });
+    }
+  } catch (error) {
+    throw layerError(error);
+  }
+}
+
+async function unpackFrom(blob: GrowingBlob, job: UnpackJob, o: UnpackContext): Promise<UnpackResult> {
   const started = performance.now();
   const sink = openSink(job);
   const hash = createHash("sha256");
   let tarBytes = 0;
   try {
     const reader = new TarReader(sink, { maxEntries: job.limits.maxEntries });
-    await readPlain(job.file, (chunk) => {
+    await readPlain(blob, job, o, (chunk) => {
       tarBytes += chunk.length;
       if (tarBytes > job.limits.maxBytes)
-        throw new CridError("invalid-argument", `the layer unpacks to more than ${job.limits.maxBytes} bytes`);
+        throw new CridError("invalid-argument", `the layer unpacks to more than ${job.limits.maxBytes} bytes (image.maxLayerBytes)`);
       hash.update(chunk);
       reader.push(chunk);
     });
@@ -37,31 +65,22 @@ export async function unpackLayer(job: UnpackJob): Promise<UnpackResult> {
       throw new CridError("invalid-argument", `the layer's diff id is ${diffId}, but the image's config says ${job.expectedDiffId}`);
     }
     const written = performance.now();
-    const result = sink.finish();
+    const result = await sink.finish();
+    o.signal.throwIfAborted();
     return { tarBytes, ...result, unpackMs: written - started, syncMs: performance.now() - written };
   } catch (error) {
     sink.abandon();
-    throw layerError(error);
+    throw error;
   }
 }
 
-/** Reads a blob and hands on its plain bytes, in chunks. */
-async function readPlain(file: string, onChunk: (chunk: Buffer) => void): Promise<void> {
-  const compression = detectCompression(readHead(file));
-  const source = createReadStream(file, { highWaterMark: readChunk });
-  const inflate = decompressor(compression);
-  if (inflate === undefined) await pipeline(source, chunkSink(onChunk));
-  else await pipeline(source, inflate, chunkSink(onChunk));
-}
-
-function readHead(file: string): Buffer {
-  const fd = openSync(file, "r");
-  try {
-    const head = Buffer.alloc(4);
-    return head.subarray(0, readSync(fd, head, 0, head.length, 0));
-  } finally {
-    closeSync(fd);
-  }
+/** Hands on the blob's plain bytes, in chunks. */
+async function readPlain(blob: GrowingBlob, job: UnpackJob, o: UnpackContext, take: (chunk: Buffer) => void): Promise<void> {
+  const compression = detectCompression(await blob.head(4));
+  const read = (into: Buffer): Promise<number> => blob.read(into);
+  const native = compression === "gzip" && job.blobBytes >= nativeGunzipMinBytes ? o.gunzip : undefined;
+  if (native === undefined) return inflate(compression, read, take);
+  return gunzipWith(native, blob.complete ? job.file : read, take, o);
 }
 
 function openSink({ target, expectedDiffId }: UnpackJob): LayerSink {
@@ -69,10 +88,14 @@ function openSink({ target, expectedDiffId }: UnpackJob): LayerSink {
   return new ErofsSink(target.path, Buffer.from(expectedDiffId.slice(-32), "hex"));
 }
 
+/** As it was before the first try. */
+async function clear({ kind, path }: UnpackTarget): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+  if (kind === "directory") await mkdir(path, { mode: 0o755 });
+}
+
 function layerError(error: unknown): CridError {
   if (error instanceof CridError) return error;
-  const damaged = decompressionError(error);
-  if (damaged !== undefined) return damaged;
   // Only a name in the archive can be too long, or ask for a directory below a file.
   if (isErrno(error, "ENAMETOOLONG") || isErrno(error, "ENOTDIR") || isErrno(error, "EINVAL")) {
     return new CridError("invalid-argument", CridError.from(error).message, { cause: error });

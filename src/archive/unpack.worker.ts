@@ -1,20 +1,61 @@
 import { parentPort } from "node:worker_threads";
 import { CridError } from "../base/errors.ts";
-import type { UnpackAnswer } from "./layer-unpacker.ts";
+import type { BlobExtent, GrowingBlob } from "./growing-blob.ts";
+import { probeGunzip } from "./native-gunzip.ts";
 import { unpackLayer } from "./unpack.ts";
-import type { UnpackJob } from "./unpack-job.ts";
+import type { UnpackAnswer, UnpackRequest } from "./unpack-messages.ts";
 
-// The thread that layer-unpacker.ts starts: one job at a time, an answer each.
+// The thread that layer-unpacker.ts starts: several jobs at a time, which take turns at each chunk, and an answer each.
 const port = parentPort;
 if (port === null) throw new Error("unpack.worker is a worker thread");
 
-port.on("message", (job: UnpackJob) => {
-  const answer = (value: UnpackAnswer): void => port.postMessage(value);
-  unpackLayer(job).then(
-    (result) => answer({ ok: true, result }),
-    (error: unknown) => {
-      const { kind, message } = CridError.from(error);
-      answer({ ok: false, kind, message });
-    },
-  );
+interface Running {
+  controller: AbortController;
+  extent: BlobExtent | undefined;
+  blob: GrowingBlob | undefined;
+}
+
+const running = new Map<number, Running>();
+const answer = (value: UnpackAnswer): void => port.postMessage(value);
+
+port.on("message", (request: UnpackRequest) => {
+  switch (request.do) {
+    case "unpack":
+      void unpack(request);
+      return;
+    case "grown": {
+      const job = running.get(request.id);
+      if (job === undefined) return;
+      job.extent = request.extent;
+      job.blob?.grown(request.extent);
+      return;
+    }
+    case "abort":
+      running.get(request.id)?.controller.abort();
+      return;
+    case "probe":
+      void probeGunzip({ signal: new AbortController().signal }).then((program) => answer({ say: "probed", program }));
+  }
 });
+
+async function unpack({ id, job, gunzip }: UnpackRequest & { do: "unpack" }): Promise<void> {
+  const mine: Running = { controller: new AbortController(), extent: undefined, blob: undefined };
+  running.set(id, mine);
+  try {
+    const result = await unpackLayer(job, {
+      signal: mine.controller.signal,
+      gunzip,
+      onOpen: (blob) => {
+        mine.blob = blob;
+        // What was said before it was open.
+        if (mine.extent !== undefined) blob.grown(mine.extent);
+      },
+    });
+    answer({ say: "unpacked", id, result });
+  } catch (error) {
+    const { kind, message } = CridError.from(error);
+    answer({ say: "failed", id, kind, message });
+  } finally {
+    running.delete(id);
+  }
+}

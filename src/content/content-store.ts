@@ -3,9 +3,9 @@ import { createReadStream, type ReadStream } from "node:fs";
 import { mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type DigestAlgorithm, hashFor, isDigest, parseDigest } from "../base/digest.ts";
+import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { syncDirectory } from "./durable.ts";
 import { Ingest } from "./ingest.ts";
 import { UnnamedIngest } from "./unnamed-ingest.ts";
 

@@ -8,6 +8,20 @@ import { failpoint } from "../base/failpoints.ts";
 const bufferBytes = 512 * 1024;
 const rereadBytes = 256 * 1024;
 
+/** What becomes of the file of an ingest. */
+export type IngestGrowth =
+  | { kind: "grown"; bytes: number; complete: boolean }
+  /** What was there is gone, or will not be completed. */
+  | { kind: "lost" };
+
+/** Somebody who reads a blob while it is being written. Whoever disposes of it has read enough. */
+export interface IngestFollower extends AsyncDisposable {
+  /** Can be opened as long as this is not disposed of, whatever becomes of the ingest. */
+  readonly path: string;
+  readonly bytes: number;
+  onGrowth(listener: (growth: IngestGrowth) => void): Disposable;
+}
+
 /**
  * One blob on its way in. The digest is computed while writing; what an earlier process has left is read again for it, as a
  * hash's state cannot be kept on disk.
@@ -32,6 +46,7 @@ export class Ingest implements AsyncDisposable {
   #buffered: Buffer[] = [];
   #bufferedBytes = 0;
   #verified = false;
+  readonly #followers = new Set<(growth: IngestGrowth) => void>();
 
   constructor(options: { digest: string; size: number; file: string; publish: (file: string) => Promise<void>; closed: () => void }) {
     this.digest = options.digest;
@@ -62,6 +77,23 @@ export class Ingest implements AsyncDisposable {
     }
   }
 
+  /** Lets somebody read what comes while it comes. Unverified: only after `commit` is it known to be the blob. */
+  async follow(): Promise<IngestFollower> {
+    const handle = await open(this.#file, "r");
+    const ingest = this;
+    return {
+      path: `/proc/self/fd/${handle.fd}`,
+      get bytes() {
+        return ingest.#written;
+      },
+      onGrowth: (listener) => {
+        this.#followers.add(listener);
+        return { [Symbol.dispose]: () => void this.#followers.delete(listener) };
+      },
+      [Symbol.asyncDispose]: () => handle.close(),
+    };
+  }
+
   /**
    * Appends. Keeps the buffer: don't change it afterwards.
    * @throws data-loss when this is more than the size; resource-exhausted when the disk is full: what came so far is then
@@ -84,6 +116,7 @@ export class Ingest implements AsyncDisposable {
     this.#buffered = [];
     this.#bufferedBytes = 0;
     this.#verified = false;
+    this.#tell({ kind: "lost" });
     await this.#open.truncate(0);
   }
 
@@ -107,6 +140,7 @@ export class Ingest implements AsyncDisposable {
     }
     try {
       await this.#flush();
+      this.#tell({ kind: "grown", bytes: this.size, complete: true });
       await this.#open.sync();
       await this.#close();
       await failpoint("content.commit.before-rename");
@@ -120,6 +154,7 @@ export class Ingest implements AsyncDisposable {
   /** Drops everything. Idempotent; a no-op after commit. */
   async abort(): Promise<void> {
     if (this.#handle === undefined) return;
+    this.#tell({ kind: "lost" });
     await this.#close();
     await rm(this.#file, { force: true });
   }
@@ -128,6 +163,7 @@ export class Ingest implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#handle === undefined) return;
     if (this.offset === 0) return this.abort();
+    this.#tell({ kind: "lost" });
     try {
       await this.#flush();
     } finally {
@@ -138,6 +174,10 @@ export class Ingest implements AsyncDisposable {
   get #open(): FileHandle {
     if (this.#handle === undefined) throw new CridError("internal", `write blob ${this.digest}: the ingest is closed`);
     return this.#handle;
+  }
+
+  #tell(growth: IngestGrowth): void {
+    for (const listener of this.#followers) listener(growth);
   }
 
   async #flush(): Promise<void> {
@@ -153,6 +193,7 @@ export class Ingest implements AsyncDisposable {
         this.#written += bytesWritten;
         rest = after(rest, bytesWritten);
       }
+      this.#tell({ kind: "grown", bytes: this.#written, complete: false });
     } catch (error) {
       throw await this.#failed(error);
     }

@@ -1,17 +1,14 @@
-import pLimit, { type LimitFunction } from "p-limit";
-import type { BlobGrowth } from "../archive/growing-blob.ts";
 import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
 import { defaultUnpackLimits, type UnpackLimits, type UnpackResult } from "../archive/unpack-job.ts";
 import { CridError, isKind } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
-import type { Logger } from "../base/log.ts";
-import type { ContentStore } from "../content/content-store.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
-import type { Repository } from "../registry/repository.ts";
-import type { LayerForm, Snapshotter } from "../snapshot/snapshotter.ts";
-import type { Collector } from "./collector.ts";
-import type { PullProgress } from "./progress.ts";
+import type { LayerForm, LayerStage, Snapshotter } from "../snapshot/snapshotter.ts";
+import { Blobs, type BlobsOptions, type PullSource } from "./blobs.ts";
+import { BlobLost, FollowedBlob } from "./followed-blob.ts";
 import { SingleFlight } from "./single-flight.ts";
+
+export type { PullSource } from "./blobs.ts";
 
 /** One layer of an image that is pulled. */
 export interface Layer {
@@ -20,39 +17,36 @@ export interface Layer {
   chainId: string;
 }
 
-/** Who wants it: where to fetch from, and where to tell. */
-export interface PullSource {
-  repository: Pick<Repository, "download">;
-  /** Blobs fetched at once for this pull: less than for all, so that a big image leaves room for another one. */
-  limit: LimitFunction;
-  progress: PullProgress;
+export interface LayersOptions extends BlobsOptions {
+  snapshotter: Pick<Snapshotter, "hasLayer" | "beginLayer">;
+  unpacker: Pick<LayerUnpacker, "unpack"> & Partial<Pick<LayerUnpacker, "warm">>;
+  unpackLimits?: UnpackLimits;
 }
 
-export interface LayersOptions {
-  content: ContentStore;
-  snapshotter: Pick<Snapshotter, "hasLayer" | "beginLayer">;
-  unpacker: Pick<LayerUnpacker, "unpack">;
-  collector: Collector;
-  /** Blobs fetched at once, over all pulls. */
-  maxConcurrentDownloads: number;
-  unpackLimits?: UnpackLimits;
-  log: Logger;
+interface LayerRequest {
+  /** Whether the blob is wanted even where the layer is unpacked already. */
+  keepBlob: boolean;
+  signal: AbortSignal;
 }
+
+/** A smaller blob is here before the worker has begun. */
+const minFollowedBytes = 512 * 1024;
 
 /**
- * Brings blobs and layers here, each once, however many pulls want it at the same time: a blob is one flight by its digest, a
- * layer one by its chain id. Layers are fetched and unpacked side by side; they are committed from the lowest up, as a layer's
- * last repairs need those below.
+ * Brings layers here, each once, however many pulls want it at the same time: a layer is one flight by its chain id. Layers are
+ * fetched and unpacked side by side, each while its blob still comes in; they are committed from the lowest up, as a layer's last
+ * repairs need those below.
  */
 export class Layers {
   readonly #options: LayersOptions;
-  readonly #blobs = new SingleFlight<void>();
+  readonly #blobs: Blobs;
   readonly #layers = new SingleFlight<void>();
-  readonly #limit: LimitFunction;
+  /** Who waits for a layer below to be visible, by its chain id. */
+  readonly #above = new Map<string, Set<() => void>>();
 
   constructor(options: LayersOptions) {
     this.#options = options;
-    this.#limit = pLimit(options.maxConcurrentDownloads);
+    this.#blobs = new Blobs(options);
   }
 
   /**
@@ -60,27 +54,16 @@ export class Layers {
    * @throws as Repository.download and Ingest
    */
   async ensureBlob(blob: Descriptor, source: PullSource, o: { signal: AbortSignal }): Promise<void> {
-    const { progress } = source;
-    progress.add(blob);
-    await this.#blobs.run(blob.digest, (flight) => this.#blob(blob, source, flight), o);
-    progress.done(blob);
+    await this.#blobs.ensure(blob, source, o);
   }
 
-  /**
-   * Makes the layer `index` of the image, and with it those below, be unpacked and committed.
-   *
-   * @param keepBlob whether the blob is wanted even where the layer is unpacked already
-   */
-  async ensureLayer(
-    layers: readonly Layer[],
-    index: number,
-    source: PullSource,
-    o: { keepBlob: boolean; signal: AbortSignal },
-  ): Promise<void> {
+  /** Makes the layer `index` of the image, and with it those below, be unpacked and committed. */
+  async ensureLayer(layers: readonly Layer[], index: number, source: PullSource, o: LayerRequest): Promise<void> {
     const layer = layers[index];
     if (layer === undefined) return;
     const there = await this.#options.collector.guard(layer.chainId, async () => this.#options.snapshotter.hasLayer(layer.chainId), o);
-    if (there) {
+    // One that is visible already may still be on its way to the disk.
+    if (there && !this.#layers.has(layer.chainId)) {
       if (o.keepBlob) await this.ensureBlob(layer.blob, source, o);
       return;
     }
@@ -90,28 +73,27 @@ export class Layers {
   /** Waits for the end of flights that everybody has left. */
   async settle(parts: { blobs: Iterable<string>; chainIds: Iterable<string> }): Promise<void> {
     for (const chainId of parts.chainIds) await this.#layers.abandoned(chainId);
-    for (const digest of parts.blobs) await this.#blobs.abandoned(digest);
+    for (const digest of parts.blobs) await this.#blobs.settle(digest);
   }
 
-  async #layer(
-    layers: readonly Layer[],
-    index: number,
-    layer: Layer,
-    source: PullSource,
-    o: { keepBlob: boolean; signal: AbortSignal },
-  ): Promise<void> {
-    const { snapshotter } = this.#options;
-    for (let attempt = 0; ; attempt++) {
+  async #layer(layers: readonly Layer[], index: number, layer: Layer, source: PullSource, o: LayerRequest): Promise<void> {
+    const { snapshotter, unpacker } = this.#options;
+    unpacker.warm?.();
+    let follow = layer.blob.size >= minFollowedBytes;
+    for (let attempt = 0; ; ) {
       if (snapshotter.hasLayer(layer.chainId)) return;
-      await this.ensureBlob(layer.blob, source, o);
-      source.progress.unpacking(layer.blob);
       try {
-        await this.#unpack(layers, index, layer, source, o);
+        await this.#unpack(layers, index, layer, source, { ...o, follow });
+        source.progress.done(layer.blob);
         return;
       } catch (error) {
         o.signal.throwIfAborted();
+        if (follow && error instanceof BlobLost) {
+          follow = false;
+          continue;
+        }
         // A blob that was here before may have been damaged since: it is fetched again, once.
-        if (attempt > 0 || isKind(error, "resource-exhausted") || !(await this.#dropDamaged(layer.blob, error, o))) {
+        if (attempt++ > 0 || isKind(error, "resource-exhausted") || !(await this.#blobs.dropDamaged(layer.blob, error, o))) {
           throw CridError.from(error, `layer ${layer.blob.digest}`);
         }
       }
@@ -123,18 +105,22 @@ export class Layers {
     index: number,
     layer: Layer,
     source: PullSource,
-    o: { keepBlob: boolean; signal: AbortSignal; form?: LayerForm },
+    o: LayerRequest & { follow: boolean; form?: LayerForm },
   ): Promise<void> {
-    const { snapshotter, unpacker, content, log, unpackLimits = defaultUnpackLimits } = this.#options;
+    const { snapshotter, log } = this.#options;
     const parents = layers.slice(0, index).map(({ chainId }) => chainId);
     const stage = await snapshotter.beginLayer(layer.chainId, parents, o.form);
     try {
-      const file = content.path(layer.blob.digest);
-      const result = await unpacker.unpack({ file, target: stage.target, expectedDiffId: layer.diffId, limits: unpackLimits }, o);
+      const result = await this.#fill(stage, layer, source, o);
       await failpoint("image.pull.after-unpack", o);
+      await stage.seal(result);
       // Joined, not awaited as ours: the layer below may be somebody else's flight, and must go on if that one leaves.
-      await this.ensureLayer(layers, index - 1, source, o);
-      await stage.commit(result);
+      const below = this.ensureLayer(layers, index - 1, source, o);
+      below.catch(() => undefined);
+      await this.#visible(parents.at(-1), below);
+      await stage.commit(result, { onVisible: () => this.#announce(layer.chainId) });
+      // Visible is enough to stand upon; an image needs it to be on the disk.
+      await below;
       source.progress.unpacked(result);
     } catch (error) {
       await stage
@@ -146,38 +132,39 @@ export class Layers {
     }
   }
 
-  /** Removes the blob if it is not what its digest says. @returns whether it was so */
-  async #dropDamaged({ digest }: Descriptor, error: unknown, o: { signal: AbortSignal }): Promise<boolean> {
-    const { content, log } = this.#options;
-    if (await content.verify(digest, o)) return false;
-    log.warn({ digest, err: error }, "a blob was damaged on disk; it is fetched again");
-    await content.remove(digest);
-    return true;
+  /** Unpacks the layer into the stage, while its blob comes in if it does. @throws BlobLost when that has to be done anew */
+  async #fill(stage: LayerStage, layer: Layer, source: PullSource, o: LayerRequest & { follow: boolean }): Promise<UnpackResult> {
+    const { unpacker, content, unpackLimits: limits = defaultUnpackLimits } = this.#options;
+    const { blob, diffId: expectedDiffId } = layer;
+    const job = { file: content.path(blob.digest), blobBytes: blob.size, target: stage.target, expectedDiffId, limits };
+    const here = this.ensureBlob(blob, source, o).then(() => source.progress.unpacking(blob));
+    here.catch(() => undefined);
+    if (o.follow) {
+      using arriving = this.#blobs.arriving(blob.digest);
+      const ingest = await Promise.race([here, arriving.promise]);
+      if (ingest !== undefined) {
+        await using followed = await FollowedBlob.open(ingest, here, o);
+        return await followed.read(({ file, growth, signal }) => unpacker.unpack({ ...job, file }, { growth, signal }));
+      }
+    }
+    await here;
+    return unpacker.unpack(job, o);
   }
 
-  async #blob(blob: Descriptor, source: PullSource, o: { signal: AbortSignal }): Promise<void> {
-    const { content, collector } = this.#options;
-    const { digest, size } = blob;
-    const found = await collector.guard(digest, () => content.stat(digest), o);
-    if (found?.size === size) return source.progress.cached(blob);
-    if (found !== undefined) await this.#mismatch(blob, found.size, o);
-    await source.limit(() => this.#limit(() => this.#download(blob, source, o)));
+  async #visible(below: string | undefined, flight: Promise<void>): Promise<void> {
+    if (below === undefined || this.#options.snapshotter.hasLayer(below)) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const waiting = this.#above.get(below) ?? new Set();
+    this.#above.set(below, waiting.add(resolve));
+    try {
+      await Promise.race([promise, flight]);
+    } finally {
+      waiting.delete(resolve);
+      if (waiting.size === 0) this.#above.delete(below);
+    }
   }
 
-  /** A blob is here under the digest, with another size: a crash has cut the file, or the manifest lies. */
-  async #mismatch({ digest, size }: Descriptor, actual: number, o: { signal: AbortSignal }): Promise<void> {
-    const why = new CridError("data-loss", `blob ${digest} has ${actual} bytes, the manifest says ${size}`);
-    if (!(await this.#dropDamaged({ mediaType: "", digest, size }, why, o))) throw why;
-  }
-
-  async #download(blob: Descriptor, source: PullSource, o: { signal: AbortSignal }): Promise<void> {
-    o.signal.throwIfAborted();
-    // Left open by an error, the ingest keeps what has come (dispose); a lie was dropped by the download already.
-    await using ingest = await this.#options.content.ingest(blob);
-    source.progress.started(blob, ingest);
-    const result = await source.repository.download(blob, ingest, o);
-    await failpoint("image.pull.before-blob-commit", o);
-    await ingest.commit();
-    source.progress.downloaded(blob, result);
+  #announce(chainId: string): void {
+    for (const tell of this.#above.get(chainId) ?? []) tell();
   }
 }

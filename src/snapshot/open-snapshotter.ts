@@ -21,7 +21,7 @@ export async function openSnapshotter(options: {
   log: Logger;
 }): Promise<Snapshotter> {
   const { root, mounts, choice, log } = options;
-  const missing = choice === "overlayfs" ? "" : whyNoErofs(root);
+  const missing = choice === "overlayfs" ? "" : await whyNoErofs(root);
   if (choice === "erofs" && missing !== undefined) {
     throw new CridError(
       "failed-precondition",
@@ -34,13 +34,13 @@ export async function openSnapshotter(options: {
 }
 
 /** Tries it, with an empty image; undefined when it works, else the reason. */
-function whyNoErofs(root: string): string | undefined {
+async function whyNoErofs(root: string): Promise<string | undefined> {
   mkdirSync(root, { recursive: true, mode: 0o711 });
   const directory = mkdtempSync(join(root, "probe-"));
   const point = join(directory, "point");
   try {
     const sink = new ErofsSink(join(directory, "image"), Buffer.alloc(16));
-    sink.finish();
+    await sink.finish();
     mkdirSync(point);
     mount(join(directory, "image"), point, "erofs", MS_RDONLY);
     return undefined;

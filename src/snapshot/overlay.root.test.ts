@@ -10,6 +10,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -26,6 +27,7 @@ import { OverlaySnapshotter } from "./overlay.ts";
 import type { LayerForm, RootfsMount } from "./snapshotter.ts";
 
 const root = mkdtempSync(join(tmpdir(), "crid-overlay-"));
+const signal = AbortSignal.timeout(60_000);
 const point = join(root, "mnt");
 mkdirSync(point);
 after(async () => {
@@ -166,8 +168,8 @@ async function pulled(snapshotter: OverlaySnapshotter, name: string, parents: st
   execFileSync("bash", ["-euc", `tar --format=posix -cf ${file} $(ls -A ${tree})`], { cwd: tree });
   const stage = await snapshotter.beginLayer(chain(name), parents.map(chain), form);
   const expectedDiffId = `sha256:${createHash("sha256").update(readFileSync(file)).digest("hex")}`;
-  const job = { file, target: stage.target, expectedDiffId, limits: defaultUnpackLimits };
-  await stage.commit(await unpackLayer(job));
+  const job = { file, blobBytes: statSync(file).size, target: stage.target, expectedDiffId, limits: defaultUnpackLimits };
+  await stage.commit(await unpackLayer(job, { signal }));
 }
 
 for (const [lower, upper] of [
@@ -221,7 +223,8 @@ test("an implied directory of an EROFS layer takes what the layer below says", a
   const file = join(root, "only-file.tar");
   execFileSync("bash", ["-euc", `mkdir -p ${root}/w/a/b; echo x > ${root}/w/a/b/x; tar -C ${root}/w -cf ${file} a/b/x`]);
   const expectedDiffId = `sha256:${createHash("sha256").update(readFileSync(file)).digest("hex")}`;
-  await stage.commit(await unpackLayer({ file, target: stage.target, expectedDiffId, limits: defaultUnpackLimits }));
+  const job = { file, blobBytes: statSync(file).size, target: stage.target, expectedDiffId, limits: defaultUnpackLimits };
+  await stage.commit(await unpackLayer(job, { signal }));
   mounted(await snapshotter.prepare("k", [chain("below"), chain("above")], { readonly: true }), (at) => {
     const stat = lstatSync(join(at, "a/b"));
     assert.deepEqual([stat.mode & 0o7777, stat.uid, stat.gid, stat.mtimeMs], [0o700, 9, 8, Date.parse("2001-01-01T00:00:00.500Z")]);

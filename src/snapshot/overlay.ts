@@ -1,12 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { constants, type Dirent } from "node:fs";
+import type { Dirent } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { UnpackResult } from "../archive/unpack-job.ts";
+import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { IdmappedMounts } from "./idmapped-mounts.ts";
+import { checkLayerForm } from "./layer-check.ts";
 import { applyFixups } from "./layer-fixups.ts";
 import { LayerMounts } from "./layer-mounts.ts";
 import { layerDirectory } from "./layer-name.ts";
@@ -53,9 +55,9 @@ interface RootfsInfo {
  * EROFS images are mounted below `mounts` while a container uses them, root file systems of user namespaces below
  * `mounts`/idmapped.
  *
- * The order of writes of a commit: the unpacker has synced the files; the fixups sync what they touch; layer.json is
- * written and synced; the staging directory is renamed to its name; `layers` is synced. A cut before the rename leaves an
- * unnamed staging directory, one after it the whole layer.
+ * The order of writes of a commit: the unpacker has synced the files; layer.json is written and synced, which need not wait for
+ * the layers below; the fixups sync what they touch; the staging directory is renamed to its name; `layers` is synced. A cut
+ * before the rename leaves an unnamed staging directory, one after it the whole layer.
  */
 export class OverlaySnapshotter implements Snapshotter {
   readonly name: "overlayfs" | "erofs";
@@ -100,16 +102,30 @@ export class OverlaySnapshotter implements Snapshotter {
     return { bytes, inodes };
   }
 
+  async checkLayer(chainId: string): Promise<string | undefined> {
+    const { form, bytes, inodes } = this.#layer(chainId);
+    return checkLayerForm(join(this.#layerPath(chainId), fileOf[form]), { form, bytes, inodes });
+  }
+
   async beginLayer(chainId: string, parents: readonly string[], form: LayerForm = this.#form): Promise<LayerStage> {
     const staging = this.#stagingPath();
     const path = join(staging, fileOf[form]);
     await mkdir(form === "directory" ? path : staging, { recursive: true, mode: 0o755 });
     if (form === "directory") await chmod(path, 0o755);
     const target = { kind: form, path };
+    const infoOf = ({ bytes, inodes }: UnpackResult): LayerInfo => ({ chainId, parents: [...parents], form, bytes, inodes });
+    let sealed: Promise<void> | undefined;
+    const seal = (result: UnpackResult): Promise<void> => {
+      sealed ??= writeSynced(join(staging, "layer.json"), JSON.stringify(infoOf(result)));
+      return sealed;
+    };
     return {
       target,
-      commit: (result) =>
-        this.#commit(staging, target, { chainId, parents: [...parents], form, bytes: result.bytes, inodes: result.inodes }, result),
+      seal,
+      commit: async (result, { onVisible } = {}) => {
+        await seal(result);
+        await this.#commit(staging, target, infoOf(result), result, onVisible);
+      },
       abort: () => rm(staging, { recursive: true, force: true }),
     };
   }
@@ -183,7 +199,13 @@ export class OverlaySnapshotter implements Snapshotter {
     return layer;
   }
 
-  async #commit(staging: string, target: LayerStage["target"], info: LayerInfo, result: UnpackResult): Promise<void> {
+  async #commit(
+    staging: string,
+    target: LayerStage["target"],
+    info: LayerInfo,
+    result: UnpackResult,
+    onVisible: (() => void) | undefined,
+  ): Promise<void> {
     if (!this.#layers.has(info.chainId)) {
       const parents = info.parents.map((parent) => this.#view(this.#layer(parent)));
       try {
@@ -191,9 +213,10 @@ export class OverlaySnapshotter implements Snapshotter {
       } finally {
         for (const parent of parents) parent[Symbol.dispose]();
       }
-      await writeSynced(join(staging, "layer.json"), JSON.stringify(info));
       await this.#place(staging, info.chainId);
       this.#layers.set(info.chainId, info);
+      onVisible?.();
+      await syncDirectory(join(this.root, "layers"));
     }
     await rm(staging, { recursive: true, force: true });
   }
@@ -223,7 +246,6 @@ export class OverlaySnapshotter implements Snapshotter {
       await this.#discard(target);
       await rename(staging, target);
     }
-    await syncDirectory(join(this.root, "layers"));
   }
 
   /** The overlay's root shows the owner and mode of its upper directory, so that takes those of the topmost layer. */
@@ -304,14 +326,5 @@ async function writeSynced(path: string, text: string): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }

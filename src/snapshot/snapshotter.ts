@@ -23,12 +23,16 @@ export interface DiskUsage {
 export interface LayerStage {
   /** Hand this to the unpacker. */
   readonly target: UnpackTarget;
+  /** Writes down what was unpacked, and syncs. `commit` does it if nobody has; before, it need not wait for the layers below. */
+  seal(result: UnpackResult): Promise<void>;
   /**
    * Makes the layer visible under its chain id, durably: after this returns, a power cut does not lose it.
    * The layer below (the chain's parent) must have been committed before. A commit of a chain id that has appeared meanwhile
    * drops this one and succeeds.
+   *
+   * @param options.onVisible called when the layer is there, though it might not survive a power cut yet: the next one can be committed
    */
-  commit(result: UnpackResult): Promise<void>;
+  commit(result: UnpackResult, options?: { onVisible?: () => void }): Promise<void>;
   /** Drops what was unpacked. Idempotent; a no-op after commit. */
   abort(): Promise<void>;
 }
@@ -48,6 +52,8 @@ export interface Snapshotter {
   layers(): string[];
   /** What one layer takes on disk. */
   layerUsage(chainId: string): DiskUsage;
+  /** What is wrong with a committed layer on disk, as far as a quick look can tell; undefined when nothing is. */
+  checkLayer(chainId: string): Promise<string | undefined>;
   /**
    * @param chainId the layer's chain id
    * @param parents chain ids of the layers below, lowest first

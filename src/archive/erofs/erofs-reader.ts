@@ -30,6 +30,8 @@ export class ErofsImage implements Disposable {
   readonly #path: string;
   readonly #rootNid: number;
   readonly #metaOffset: number;
+  /** Blocks of the image, as its superblock says. */
+  readonly blocks: number;
 
   /** @throws data-loss when the file is no EROFS of ours */
   constructor(path: string, options: { writable?: boolean } = {}) {
@@ -41,6 +43,7 @@ export class ErofsImage implements Disposable {
       throw new CridError("data-loss", `${path} is damaged: it has no EROFS superblock; remove the image and pull it again`);
     }
     this.#rootNid = superblock.rootNid;
+    this.blocks = superblock.blocks;
     this.#metaOffset = superblock.metaBlock * blockSize;
   }
 

@@ -1,4 +1,5 @@
-import { closeSync, fsyncSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fsync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { promisify } from "node:util";
 import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
 import type { LayerSink, SinkResult } from "../layer-sink.ts";
@@ -8,7 +9,7 @@ import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { blockSize, encodeDevice, encodeDirectory, encodeInode, encodeSuperblock, encodeXattrs, inodeSize, superOffset } from "./format.ts";
 import { type Placed, Placement, sortedNames } from "./placement.ts";
-import { ErofsTree, mode, type Node, newNode } from "./tree.ts";
+import { ErofsTree, mode, type Node, newNode, noXattrs } from "./tree.ts";
 
 /** What ends an unpack into EROFS whose layer needs a directory: the caller unpacks it again as one. */
 export class NeedsDirectory extends CridError {
@@ -38,6 +39,8 @@ export class ErofsSink implements LayerSink {
   #open = true;
   readonly #image: BlockWriter;
   readonly #spool: BlockWriter;
+  /** The last part of the file that is being written. */
+  readonly #tailBuffer = Buffer.alloc(blockSize);
   #file: { node: Node; start: number; wholeBytes: number; tail: Buffer } | undefined;
 
   /** @param path the image, which must not exist · @param uuid 16 bytes that the image is told apart by */
@@ -91,7 +94,7 @@ export class ErofsSink implements LayerSink {
   }
 
   /** Writes the rest and syncs the image. */
-  finish(): SinkResult {
+  async finish(): Promise<SinkResult> {
     this.#spool.flush();
     const placement = new Placement(this.#tree.root);
     this.#writeBlocks(placement);
@@ -106,10 +109,9 @@ export class ErofsSink implements LayerSink {
       metaBlock,
       uuid: this.#uuid,
     });
-    // The superblock comes last: a cut leaves a file that is no EROFS.
-    fsyncSync(this.#fd);
     writeSync(this.#fd, superblock, 0, superblock.length, superOffset);
-    fsyncSync(this.#fd);
+    // One is enough: the image has no name that anybody trusts before the snapshotter has renamed it, which comes after this.
+    await promisify(fsync)(this.#fd);
     this.#close();
     return {
       bytes: blocks * blockSize,
@@ -159,11 +161,16 @@ export class ErofsSink implements LayerSink {
     describe(node, entry, mode.file);
     node.size = entry.size;
     const rest = entry.size % blockSize;
-    const inline = rest > 0 && inodeSize + encodeXattrs(node.xattrs).length + rest <= blockSize;
+    const inline = rest > 0 && inodeSize + xattrsLength(node) + rest <= blockSize;
     const start = this.#image.position;
     node.block = start / blockSize;
     if (inline) node.spoolOffset = this.#spool.position;
-    this.#file = { node, start, wholeBytes: inline ? entry.size - rest : entry.size, tail: Buffer.alloc(inline ? rest : 0) };
+    this.#file = {
+      node,
+      start,
+      wholeBytes: inline ? entry.size - rest : entry.size,
+      tail: this.#tailBuffer.subarray(0, inline ? rest : 0).fill(0),
+    };
     parent.children?.set(base, node);
   }
 
@@ -262,8 +269,13 @@ function describe(node: Node, entry: TarEntry, type: number): void {
   node.gid = entry.gid;
   node.mtime = entry.mtime;
   const opaque = node.xattrs.get("trusted.overlay.opaque");
-  node.xattrs = storableXattrs(entry.xattrs);
-  if (opaque !== undefined) node.xattrs.set("trusted.overlay.opaque", opaque);
+  // An empty map is shared by all nodes: most have none, and a map each would cost more than the rest of the node.
+  const xattrs = entry.xattrs.size === 0 ? noXattrs : storableXattrs(entry.xattrs);
+  node.xattrs = opaque === undefined ? xattrs : new Map([...xattrs, ["trusted.overlay.opaque", opaque]]);
+}
+
+function xattrsLength({ xattrs }: Node): number {
+  return xattrs.size === 0 ? 0 : encodeXattrs(xattrs).length;
 }
 
 function impliedPaths(root: Node): string[] {

@@ -119,8 +119,11 @@ const xattrPrefixes: [prefix: string, index: number][] = [
   ["security.", 6],
 ];
 
+const nothing = Buffer.alloc(0);
+
 /** The xattr body of an inode: its header and entries, padded to 4 bytes; empty for none. What EROFS cannot hold is left out. */
 export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): Buffer {
+  if (xattrs.size === 0) return nothing;
   const parts: Buffer[] = [Buffer.alloc(12)];
   for (const [name, value] of xattrs) {
     const prefix = xattrPrefixes.find(([text]) => name.startsWith(text));
@@ -133,7 +136,7 @@ export function encodeXattrs(xattrs: ReadonlyMap<string, Buffer>): Buffer {
     head.writeUInt16LE(value.length, 2);
     parts.push(head, rest, value, Buffer.alloc(-(rest.length + value.length) & 3));
   }
-  return parts.length === 1 ? Buffer.alloc(0) : Buffer.concat(parts);
+  return parts.length === 1 ? nothing : Buffer.concat(parts);
 }
 
 export function decodeXattrs(body: Buffer): Map<string, Buffer> {

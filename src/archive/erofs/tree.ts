@@ -12,7 +12,7 @@ export interface Node {
   uid: number;
   gid: number;
   mtime: { seconds: number; nanos: number };
-  xattrs: Map<string, Buffer>;
+  xattrs: ReadonlyMap<string, Buffer>;
   size: number;
   /** Device number, for devices. */
   device: number;
@@ -30,13 +30,16 @@ export interface Node {
 
 export const mode = { file: 0o100000, directory: 0o040000, symlink: 0o120000, char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
 
+export const noXattrs: ReadonlyMap<string, Buffer> = new Map();
+const epoch = { seconds: 0, nanos: 0 };
+
 export function newNode(bits: number): Node {
   return {
     mode: bits,
     uid: 0,
     gid: 0,
-    mtime: { seconds: 0, nanos: 0 },
-    xattrs: new Map(),
+    mtime: epoch,
+    xattrs: noXattrs,
     size: 0,
     device: 0,
     target: "",
@@ -94,13 +97,13 @@ export class ErofsTree {
       return found;
     }
     const node = { ...newNode(mode.directory | 0o755), implied };
-    if (found !== undefined && isWhiteout(found)) node.xattrs.set(opaque, yes);
+    if (found !== undefined && isWhiteout(found)) this.makeOpaque(node);
     parent.children?.set(base, node);
     return node;
   }
 
   makeOpaque(directory: Node): void {
-    directory.xattrs.set(opaque, yes);
+    directory.xattrs = new Map([...directory.xattrs, [opaque, yes]]);
   }
 
   whiteout(directory: Node, base: string): void {

@@ -1,0 +1,80 @@
+import type { Transform } from "node:stream";
+import { constants, createGunzip, createZstdDecompress } from "node:zlib";
+import { CridError } from "../base/errors.ts";
+
+export type Compression = "none" | "gzip" | "zstd";
+
+/** Windows above 128 MiB (zstd's own default bound, `--long=27`) would let a layer choose our memory. */
+const zstdWindowLogMax = 27;
+const outputChunk = 256 * 1024;
+
+/** Gives the next bytes into the buffer and answers how many; 0 at the end. */
+export type ReadBytes = (into: Buffer) => Promise<number>;
+/** Takes plain bytes; the chunk is only valid during the call. */
+export type TakeBytes = (chunk: Buffer) => void;
+
+/** The compression, told by the first bytes: media types in manifests are wrong often enough. */
+export function detectCompression(head: Buffer): Compression {
+  if (head[0] === 0x1f && head[1] === 0x8b) return "gzip";
+  if (head.length >= 4 && head.readUInt32LE(0) === 0xfd2fb528) return "zstd";
+  // zstd's skippable frames, 0x184D2A50 to 0x184D2A5F, may come first (zstd:chunked, pzstd).
+  if (head.length >= 4 && (head.readUInt32LE(0) & 0xfffffff0) >>> 0 === 0x184d2a50) return "zstd";
+  return "none";
+}
+
+/**
+ * Inflates in this process, several gzip members or zstd frames as one stream. Memory stays at a few buffers, whatever the
+ * input: each is given back the moment it is used.
+ *
+ * @throws what `take` throws; invalid-argument for damaged input
+ */
+export async function inflate(compression: Compression, read: ReadBytes, take: TakeBytes): Promise<void> {
+  const input = Buffer.allocUnsafeSlow(outputChunk);
+  if (compression === "none") {
+    for (let got = await read(input); got > 0; got = await read(input)) take(input.subarray(0, got));
+    return;
+  }
+  const stream = inflater(compression);
+  const ended = Promise.withResolvers<never>();
+  ended.promise.catch(() => undefined);
+  stream.on("error", (error) => ended.reject(damaged(error)));
+  stream.on("data", (chunk: Buffer) => {
+    try {
+      take(chunk);
+    } catch (error) {
+      ended.reject(error);
+      stream.destroy();
+    }
+    release(chunk);
+  });
+  const written = (chunk: Buffer): Promise<void> => new Promise((resolve) => stream.write(chunk, () => resolve()));
+  const finished = new Promise<void>((resolve) => stream.once("end", resolve));
+  try {
+    for (let got = await read(input); got > 0; got = await read(input)) {
+      await Promise.race([written(input.subarray(0, got)), ended.promise]);
+    }
+    stream.end();
+    await Promise.race([finished, ended.promise]);
+  } finally {
+    stream.destroy();
+  }
+}
+
+function inflater(compression: "gzip" | "zstd"): Transform {
+  if (compression === "gzip") return createGunzip({ chunkSize: outputChunk });
+  return createZstdDecompress({ chunkSize: outputChunk, params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax } });
+}
+
+/**
+ * Frees an output buffer that zlib has filled to its end and will not use again. Left to the garbage collector, which counts them little,
+ * hundreds of megabytes of them wait at a time.
+ */
+function release({ buffer, byteOffset, length }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && length > 0 && byteOffset + length === buffer.byteLength && buffer.byteLength === outputChunk) {
+    buffer.transfer(0);
+  }
+}
+
+function damaged(error: unknown): CridError {
+  return new CridError("invalid-argument", `damaged compressed data: ${CridError.from(error).message}`, { cause: error });
+}
