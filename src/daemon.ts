@@ -8,6 +8,7 @@ import { startEdge } from "./compose/edge.ts";
 import type { DaemonOptions } from "./compose/options.ts";
 import { pathsOf } from "./compose/paths.ts";
 import type { Containers } from "./container/containers.ts";
+import { isHostMountKey } from "./image/host-mounts.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { containerRecovery } from "./recovery/containers.ts";
@@ -63,7 +64,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       runtimeStateDir: join(paths.runc, namespace),
       logger: drivers.logger,
       snapshots: {
-        keys: () => drivers.snapshotter.keys(),
+        // What an operator has mounted is on no record, and stays.
+        keys: () => drivers.snapshotter.keys().filter((key) => !isHostMountKey(key)),
         remove: async (key) => {
           await domain.images.releaseVolume(key);
           await domain.images.releaseRootfs(key);

@@ -9,6 +9,7 @@ import { probeRuntimeFeatures } from "../sandbox/runtime-features.ts";
 import { runtimeHandler } from "../sandbox/runtime-handlers.ts";
 import type { Sandboxes } from "../sandbox/sandboxes.ts";
 import { type DiskLimits, Stats } from "../sandbox/stats/stats.ts";
+import { adminHandlers } from "../server/admin/admin-handlers.ts";
 import { imageHandlers, runtimeHandlers } from "../server/handlers/handlers.ts";
 import { NodeInfo } from "../server/node-info.ts";
 import { CriServer } from "../server/server.ts";
@@ -85,6 +86,7 @@ export async function startEdge(
     ...config.grpc,
     runtime: runtimeHandlers(services),
     images: imageHandlers(services),
+    admin: adminHandlers({ images, content: drivers.content, registry: drivers.registry }),
     log,
     observe: ({ method, code, seconds }) => metrics.rpc(method, code, seconds),
   });

@@ -19,3 +19,9 @@ export type UnaryHandler<Request, Response> = (request: Request, call: Call) => 
 
 /** The stream ends when the iteration does. A slow reader holds the iteration up. */
 export type StreamHandler<Request, Response> = (request: Request, call: Call) => AsyncIterable<Answer<Response>>;
+
+/**
+ * As StreamHandler, with many requests. Reading them holds the caller up: one that is not read waits. Ends with the reason of the call's
+ * signal when the caller goes.
+ */
+export type DuplexHandler<Request, Response> = (requests: AsyncIterable<Request>, call: Call) => AsyncIterable<Answer<Response>>;

@@ -1,53 +1,5 @@
 import { runtime } from "../../api/cri/runtime/v1/api.js";
-import type { Answer, StreamHandler, UnaryHandler } from "./call.ts";
-
-/**
- * How much a call says in the log: "change" alters something and is told at level info, "read" is asked all the time and is told
- * at level debug. Failures are told at their own level.
- */
-export type Weight = "change" | "read";
-
-interface Codec<Request, Response> {
-  readonly weight: Weight;
-  decode(bytes: Buffer): Request;
-  encode(answer: Answer<Response>): Buffer;
-}
-
-export interface UnaryMethod<Request, Response> extends Codec<Request, Response> {
-  readonly kind: "unary";
-}
-
-export interface StreamMethod<Request, Response> extends Codec<Request, Response> {
-  readonly kind: "stream";
-}
-
-interface Decodes<Message> {
-  decode(bytes: Uint8Array): Message;
-}
-
-interface Encodes<Message> {
-  encode(message: Message): { finish(): Buffer };
-}
-
-function codec<Request, Response>(weight: Weight, request: Decodes<Request>, response: Encodes<Response>): Codec<Request, Response> {
-  return {
-    weight,
-    decode: (bytes) => request.decode(bytes),
-    encode: (answer) => (Buffer.isBuffer(answer) ? answer : response.encode(answer).finish()),
-  };
-}
-
-function read<Request, Response>(request: Decodes<Request>, response: Encodes<Response>): UnaryMethod<Request, Response> {
-  return { kind: "unary", ...codec("read", request, response) };
-}
-
-function change<Request, Response>(request: Decodes<Request>, response: Encodes<Response>): UnaryMethod<Request, Response> {
-  return { kind: "unary", ...codec("change", request, response) };
-}
-
-function stream<Request, Response>(request: Decodes<Request>, response: Encodes<Response>): StreamMethod<Request, Response> {
-  return { kind: "stream", ...codec("read", request, response) };
-}
+import { change, type HandlersOf, read, stream } from "./methods.ts";
 
 const { v1 } = runtime;
 
@@ -101,15 +53,6 @@ export const imageMethods = {
   PullImage: change(v1.PullImageRequest, v1.PullImageResponse),
   RemoveImage: change(v1.RemoveImageRequest, v1.RemoveImageResponse),
   ImageFsInfo: read(v1.ImageFsInfoRequest, v1.ImageFsInfoResponse),
-};
-
-/** A handler for each method of a table. */
-export type HandlersOf<Methods> = {
-  readonly [Name in keyof Methods]: Methods[Name] extends UnaryMethod<infer Request, infer Response>
-    ? UnaryHandler<Request, Response>
-    : Methods[Name] extends StreamMethod<infer Request, infer Response>
-      ? StreamHandler<Request, Response>
-      : never;
 };
 
 export type RuntimeHandlers = HandlersOf<typeof runtimeMethods>;

@@ -1,9 +1,16 @@
-import { once } from "node:events";
-import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from "@grpc/grpc-js";
+import { type EventEmitter, once } from "node:events";
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerDuplexStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+} from "@grpc/grpc-js";
 import { CridError, isAbort } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { Answer, Call, StreamHandler, UnaryHandler } from "./call.ts";
-import type { Weight } from "./grpc-services.ts";
+import type { Answer, Call, DuplexHandler, StreamHandler, UnaryHandler } from "./call.ts";
+import type { Weight } from "./methods.ts";
 import { type CallStatus, isFault, okStatus, statusOf } from "./status-code.ts";
 import { subjectOf } from "./subject.ts";
 
@@ -11,7 +18,10 @@ import { subjectOf } from "./subject.ts";
 export type CallObserver = (call: { method: string; code: string; seconds: number }) => void;
 
 type Kind = "unary" | "stream";
-type GrpcCall<Request, Response> = ServerUnaryCall<Request, Response> | ServerWritableStream<Request, Response>;
+type GrpcCall<Request, Response> =
+  | ServerUnaryCall<Request, Response>
+  | ServerWritableStream<Request, Response>
+  | ServerDuplexStream<Request, Response>;
 
 /** A call under way. */
 class ActiveCall implements Call {
@@ -102,14 +112,20 @@ export class Instrument {
   ): handleServerStreamingCall<Request, Answer<Response>> {
     return (rpc) => {
       const work = async (call: Call): Promise<void> => {
-        for await (const part of handler(rpc.request, call)) {
-          if (!rpc.write(part)) await once(rpc, "drain", { signal: call.signal });
-        }
+        await send(handler(rpc.request, call), rpc, call);
       };
-      void this.#run({ method, weight, kind: "stream", rpc, work }).then((status) => {
-        if (status === okStatus) rpc.end();
-        else rpc.emit("error", Object.assign(new Error(status.details), { code: status.code, details: status.details }));
-      });
+      void this.#run({ method, weight, kind: "stream", rpc, work }).then((status) => finish(rpc, status));
+    };
+  }
+
+  duplex<Request, Response>(
+    method: string,
+    weight: Weight,
+    handler: DuplexHandler<Request, Response>,
+  ): handleBidiStreamingCall<Request, Answer<Response>> {
+    return (rpc) => {
+      const work = (call: Call): Promise<void> => send(handler(requestsOf(rpc, call), call), rpc, call);
+      void this.#run({ method, weight, kind: "stream", rpc, work }).then((status) => finish(rpc, status));
     };
   }
 
@@ -138,7 +154,7 @@ export class Instrument {
     const status = failure === undefined ? okStatus : statusOf(failure);
     const seconds = (performance.now() - call.started) / 1000;
     this.#observe({ method, code: status.name, seconds });
-    this.#tell({ call, weight, request: rpc.request, status, failure, seconds });
+    this.#tell({ call, weight, request: "request" in rpc ? rpc.request : undefined, status, failure, seconds });
     return status;
   }
 
@@ -151,6 +167,28 @@ export class Instrument {
     else if (level === "error") this.#log.error({ ...fields, code: status.name, err: failure }, `${call.method} failed`);
     else this.#log[level]({ ...fields, code: status.name, error: failure.message }, `${call.method} failed`);
   }
+}
+
+async function send<Response>(
+  answers: AsyncIterable<Response>,
+  rpc: { write(part: Response): boolean } & EventEmitter,
+  call: Call,
+): Promise<void> {
+  for await (const part of answers) {
+    if (!rpc.write(part)) await once(rpc, "drain", { signal: call.signal });
+  }
+}
+
+function finish(rpc: { end(): void } & EventEmitter, status: CallStatus): void {
+  if (status === okStatus) rpc.end();
+  else rpc.emit("error", Object.assign(new Error(status.details), { code: status.code, details: status.details }));
+}
+
+/** The messages of a stream. The iteration of a stream whose caller has gone would end as if all had come. */
+async function* requestsOf<Request, Response>(rpc: ServerDuplexStream<Request, Response>, call: Call): AsyncGenerator<Request> {
+  // A handler that stops reading still has an answer to send on the same stream.
+  for await (const request of rpc.iterator({ destroyOnReturn: false })) yield request as Request;
+  call.signal.throwIfAborted();
 }
 
 function levelOf(weight: Weight, failure: CridError | undefined): "debug" | "info" | "warn" | "error" {

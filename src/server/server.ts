@@ -1,17 +1,11 @@
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import type { StreamHandler, UnaryHandler } from "./call.ts";
-import {
-  type HandlersOf,
-  type ImageHandlers,
-  imageMethods,
-  type RuntimeHandlers,
-  runtimeMethods,
-  type StreamMethod,
-  type UnaryMethod,
-} from "./grpc-services.ts";
+import { type AdminHandlers, adminMethods } from "./admin/admin-methods.ts";
+import type { DuplexHandler, StreamHandler, UnaryHandler } from "./call.ts";
+import { type ImageHandlers, imageMethods, type RuntimeHandlers, runtimeMethods } from "./grpc-services.ts";
 import { type CallObserver, Instrument } from "./instrument.ts";
+import type { AnyMethod, HandlersOf } from "./methods.ts";
 import { claimSocket, type SocketPlace } from "./socket.ts";
 
 /** A request is no bigger than what the kubelet itself may send and take (its maxMsgSize). */
@@ -27,14 +21,13 @@ export interface CriServerOptions {
   gid: number;
   runtime: RuntimeHandlers;
   images: ImageHandlers;
+  admin?: AdminHandlers;
   log: Logger;
   observe?: CallObserver;
   graceMs?: { finish: number; undo: number };
 }
 
-type AnyMethod = UnaryMethod<unknown, unknown> | StreamMethod<unknown, unknown>;
-
-/** The gRPC server of the CRI on its unix socket. */
+/** The gRPC server of the CRI, and of crid's own admin service, on its unix socket. */
 export class CriServer {
   readonly #options: CriServerOptions;
   readonly #instrument: Instrument;
@@ -52,6 +45,8 @@ export class CriServer {
     });
     this.#add("runtime.v1.RuntimeService", runtimeMethods, options.runtime);
     this.#add("runtime.v1.ImageService", imageMethods, options.images);
+    // Its own names in the log and the metrics: it has a PullImage too.
+    if (options.admin !== undefined) this.#add("crid.admin.v1.Admin", adminMethods, options.admin, "Admin/");
   }
 
   /** Serves. @throws failed-precondition when another process serves the socket */
@@ -88,26 +83,34 @@ export class CriServer {
     if (!(await within(1000, closed))) this.#server.forceShutdown();
   }
 
-  #add<Methods extends Record<string, AnyMethod>>(service: string, methods: Methods, handlers: HandlersOf<Methods>): void {
+  #add<Methods extends Record<string, AnyMethod>>(service: string, methods: Methods, handlers: HandlersOf<Methods>, prefix = ""): void {
     const definition: Record<string, ServiceDefinition[string]> = {};
     const implementation: UntypedServiceImplementation = {};
     for (const [name, method] of Object.entries<AnyMethod>(methods)) {
       definition[name] = {
         path: `/${service}/${name}`,
-        requestStream: false,
-        responseStream: method.kind === "stream",
+        requestStream: method.kind === "duplex",
+        responseStream: method.kind !== "unary",
         requestSerialize: refuse,
         requestDeserialize: (bytes: Buffer) => method.decode(bytes),
         responseSerialize: (answer: unknown) => method.encode(answer),
         responseDeserialize: refuse,
       };
       // HandlersOf has paired each method with its handler by type; a loop over the names cannot say so again.
-      implementation[name] =
-        method.kind === "stream"
-          ? this.#instrument.stream(name, method.weight, handlers[name] as unknown as StreamHandler<unknown, unknown>)
-          : this.#instrument.unary(name, method.weight, handlers[name] as unknown as UnaryHandler<unknown, unknown>);
+      implementation[name] = this.#instrumented(method, prefix + name, handlers[name]);
     }
     this.#server.addService(definition, implementation);
+  }
+
+  #instrumented(method: AnyMethod, name: string, handler: unknown): UntypedServiceImplementation[string] {
+    switch (method.kind) {
+      case "unary":
+        return this.#instrument.unary(name, method.weight, handler as UnaryHandler<unknown, unknown>);
+      case "stream":
+        return this.#instrument.stream(name, method.weight, handler as StreamHandler<unknown, unknown>);
+      case "duplex":
+        return this.#instrument.duplex(name, method.weight, handler as DuplexHandler<unknown, unknown>);
+    }
   }
 }
 
