@@ -9,7 +9,7 @@ const configuration = join(import.meta.dirname, "../docs/configuration.md");
 /** The configuration reference as it should be: its prose as it is, its block of YAML from the schema. */
 export function freshConfigurationPage(): string {
   const page = readFileSync(configuration, "utf8");
-  return page.replace(/^```yaml\n[^]*?^```$/m, () => `\`\`\`yaml\n${defaultConfigYaml()}\`\`\``);
+  return page.replace(/^```yaml\n[\s\S]*?^```$/m, () => `\`\`\`yaml\n${defaultConfigYaml()}\`\`\``);
 }
 
 if (process.argv[1] === import.meta.filename) writeFileSync(configuration, freshConfigurationPage());
