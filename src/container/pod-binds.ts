@@ -30,15 +30,16 @@ export function toHost(id: number, maps: readonly IdMapping[]): number {
 export function podBinds(pod: Pick<PodContext, "dirs">, config: Pick<ContainerConfig, "security">): BindMount[] {
   const maps = userMapsOf(config);
   const { readonlyRootfs } = config.security;
-  const files: [source: string, containerPath: string, readonly: boolean][] = [
-    [pod.dirs.hostname, "/etc/hostname", readonlyRootfs],
-    [pod.dirs.hosts, "/etc/hosts", readonlyRootfs],
-    [pod.dirs.resolvConf, "/etc/resolv.conf", readonlyRootfs],
-    [pod.dirs.shm, "/dev/shm", false],
+  const files: [source: string, containerPath: string, readonly: boolean, options: string[]][] = [
+    [pod.dirs.hostname, "/etc/hostname", readonlyRootfs, []],
+    [pod.dirs.hosts, "/etc/hosts", readonlyRootfs, []],
+    [pod.dirs.resolvConf, "/etc/resolv.conf", readonlyRootfs, []],
+    // A bind that says "rw" loses what its source was mounted with.
+    [pod.dirs.shm, "/dev/shm", false, ["nosuid", "nodev", "noexec"]],
   ];
   return files
     .filter(([source]) => source !== "")
-    .map(([source, containerPath, readonly]) => ({
+    .map(([source, containerPath, readonly, options]) => ({
       containerPath,
       source,
       readonly,
@@ -46,6 +47,6 @@ export function podBinds(pod: Pick<PodContext, "dirs">, config: Pick<ContainerCo
       propagation: "private",
       uidMappings: maps.uids,
       gidMappings: maps.gids,
-      options: [],
+      options,
     }));
 }

@@ -88,12 +88,14 @@ export function podSpec(input: PodSpecInput): { spec: OciSpec; selinuxLabel: str
 function pauseMounts(input: PodSpecInput, bindSysfs: boolean): OciMount[] {
   const bind = (source: string, destination: string): OciMount[] =>
     source === "" ? [] : [{ destination, type: "bind", source, options: ["rbind", "ro", "nosuid", "nodev", "noexec"] }];
+  // A network namespace has one sysfs, and whoever mounts it first, which is the pause, decides for all later ones whether it can be written.
+  const sysMode = input.config.security.privileged ? "rw" : "ro";
   return [
     { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
     { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
     bindSysfs
       ? { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", "rro", "nosuid", "noexec", "nodev"] }
-      : { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+      : { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", sysMode] },
     ...bind(input.shm, "/dev/shm"),
     ...bind(input.resolvConf, "/etc/resolv.conf"),
   ];
