@@ -22,6 +22,12 @@ export interface Found {
   others?: readonly Descriptor[];
 }
 
+/**
+ * What becomes of the parts when an image cannot be made: kept for the next try with the same key, removed as far as nothing else needs
+ * them, or left to whoever had them before.
+ */
+type FailureAction = "suspend" | "collect" | "release";
+
 export interface AssembleOptions {
   /** What names this work among all, for its lease. */
   key: string;
@@ -31,6 +37,8 @@ export interface AssembleOptions {
   platform: Platform;
   /** Called when the lease is held: from here on nothing that the image needs is collected. */
   prepare?: () => Promise<void>;
+  /** Default: what would fail again is collected, anything else waits for the next try. */
+  onFailure?: FailureAction;
   /** Makes the record of the image. */
   record: (image: PulledImage) => ImageRecord;
   signal: AbortSignal;
@@ -58,6 +66,10 @@ const finalKinds: ReadonlySet<ErrorKind> = new Set([
   "resource-exhausted",
 ]);
 
+function afterFailure(error: unknown, o: { signal: AbortSignal }): FailureAction {
+  return !o.signal.aborted && error instanceof CridError && finalKinds.has(error.kind) ? "collect" : "suspend";
+}
+
 /** From a manifest to an image with a record, whatever the parts come from. Joins others at every blob and layer; see `Layers`. */
 export class Assembler {
   readonly #options: AssemblerOptions;
@@ -69,8 +81,7 @@ export class Assembler {
   /**
    * Brings everything that the manifest names, and makes the record.
    *
-   * @throws what the source and the layers throw. After a failure that would come again nothing is kept; after others the parts wait, under
-   * their lease, for the next try with the same key.
+   * @throws what the source and the layers throw
    */
   async assemble(found: Found, source: PullSource, o: AssembleOptions): Promise<ImageRecord> {
     const { leases, collector } = this.#options;
@@ -94,13 +105,18 @@ export class Assembler {
       await this.#finish(lease, found);
       return record;
     } catch (error) {
-      if (!o.signal.aborted && error instanceof CridError && finalKinds.has(error.kind)) {
-        // The other layers' flights may still be closing what they had open.
-        await this.#options.layers.settle(lease);
-        await leases.release(lease);
-        await collector.collect(lease);
-      } else {
-        leases.suspend(lease);
+      switch (o.onFailure ?? afterFailure(error, o)) {
+        case "suspend":
+          leases.suspend(lease);
+          break;
+        case "collect":
+          // The other layers' flights may still be closing what they had open.
+          await this.#options.layers.settle(lease);
+          await leases.release(lease);
+          await collector.collect(lease);
+          break;
+        case "release":
+          await leases.release(lease);
       }
       throw error;
     }

@@ -113,6 +113,7 @@ export class Importer {
         for (const blob of new Map([config, ...layers, ...image.others].map((part) => [part.digest, part])).values())
           await this.#place(archive, blob, o);
       },
+      onFailure: "collect",
       record: (found) => catalog.add(found, { tags, digests }),
       signal: o.signal,
     });

@@ -38,7 +38,7 @@ export class LocalImages {
     return this.#assembler.assemble(
       { documents: found, manifestDigest: last.descriptor.digest, manifest: document },
       localSource(new PullProgress(label), "in the content store"),
-      { key: `local ${label}`, label, platform: this.#platform, record, signal: o.signal },
+      { key: `local ${label}`, label, platform: this.#platform, onFailure: "release", record, signal: o.signal },
     );
   }
 

@@ -20,8 +20,8 @@ export interface ImageNode extends AsyncDisposable {
   registry: Registry;
   /** Names of everything on disk: blobs, partial blobs, layers, staging, leases. */
   left(): Promise<Record<string, number>>;
-  /** Stops this one without cleaning up and starts another on the same folder. */
-  restart(options?: Partial<ImagesOptions>): Promise<ImageNode>;
+  /** Stops this one without cleaning up, does something, and starts another on the same folder. */
+  restart(options?: Partial<ImagesOptions>, between?: () => Promise<void>, o?: { start: boolean }): Promise<ImageNode>;
 }
 
 export async function startNode(
@@ -31,6 +31,8 @@ export async function startNode(
     progressTimeoutMs?: number;
     form?: LayerForm;
     images?: Partial<ImagesOptions>;
+    /** False: Images.start is not called. */
+    start?: boolean;
   } = {},
 ): Promise<ImageNode> {
   const root = o.root ?? (await mkdtemp(join(tmpdir(), "crid-images-")));
@@ -66,7 +68,7 @@ export async function startNode(
     log,
     ...o.images,
   });
-  await images.start();
+  if (o.start !== false) await images.start();
   const stop = async (): Promise<void> => {
     await images.stop();
     await unpacker[Symbol.asyncDispose]();
@@ -87,9 +89,10 @@ export async function startNode(
       layers: await count("snapshots/layers"),
       staging: await count("snapshots/staging"),
     }),
-    restart: async (options) => {
+    restart: async (options, between, { start } = { start: true }) => {
       await stop();
-      return startNode({ ...o, root, images: { ...o.images, ...options } });
+      await between?.();
+      return startNode({ ...o, root, images: { ...o.images, ...options }, start });
     },
     [Symbol.asyncDispose]: async () => {
       await stop();

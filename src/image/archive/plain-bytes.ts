@@ -28,7 +28,7 @@ export async function withPlainBytes(
     // pipeline() may report that a stream was closed instead of why.
     await pipeline(all, inflater(compression), (plain: AsyncIterable<Buffer>) => use(plain).catch((error: unknown) => fail(error)));
   } catch (error) {
-    throw failure ?? damaged(error) ?? error;
+    throw damaged(failure ?? error) ?? failure ?? error;
   }
 
   function fail(error: unknown): never {

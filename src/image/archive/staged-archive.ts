@@ -1,7 +1,7 @@
 import { type Compression, detectCompression } from "../../archive/inflate.ts";
 import { TarReader } from "../../archive/tar-reader.ts";
 import { isDigest } from "../../base/digest.ts";
-import { CridError } from "../../base/errors.ts";
+import { CridError, isKind } from "../../base/errors.ts";
 import type { ContentStore } from "../../content/content-store.ts";
 import type { UnnamedIngest } from "../../content/unnamed-ingest.ts";
 import type { Descriptor } from "../../registry/descriptor.ts";
@@ -112,8 +112,7 @@ export class StagedArchive implements AsyncDisposable {
     if (file.size !== size) throw new CridError("invalid-argument", `${digest} has ${file.size} bytes in the archive, not ${size}`);
     const there = await this.#content.stat(digest);
     if (there?.size === size) return;
-    if (file.ingest === undefined)
-      throw new CridError("aborted", `${digest} was here and has been removed while the archive was read; import it again`);
+    if (file.ingest === undefined) throw removedMeanwhile(file);
     await file.ingest.commit();
     file.ingest = undefined;
   }
@@ -206,8 +205,17 @@ export class StagedArchive implements AsyncDisposable {
   async #contentOf(file: Held, { maxBytes }: { maxBytes: number }): Promise<Buffer> {
     if (file.size > maxBytes)
       throw new CridError("invalid-argument", `entry ${JSON.stringify(file.path)} has ${file.size} bytes, more than ${maxBytes}`);
-    return file.ingest === undefined ? this.#content.read(file.digest, { maxBytes }) : file.ingest.read({ maxBytes });
+    if (file.ingest !== undefined) return file.ingest.read({ maxBytes });
+    try {
+      return await this.#content.read(file.digest, { maxBytes });
+    } catch (error) {
+      throw isKind(error, "not-found") ? removedMeanwhile(file) : error;
+    }
   }
+}
+
+function removedMeanwhile({ digest }: StagedFile): CridError {
+  return new CridError("aborted", `${digest} was here and has been removed while the archive was read; import it again`);
 }
 
 /** The digest that a file of an OCI layout is named by. */
