@@ -9,6 +9,7 @@ import type { DaemonOptions } from "./compose/options.ts";
 import { pathsOf } from "./compose/paths.ts";
 import type { Containers } from "./container/containers.ts";
 import { isHostMountKey } from "./image/host-mounts.ts";
+import { limitMallocArenas } from "./linux/memory.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { containerRecovery } from "./recovery/containers.ts";
@@ -31,6 +32,7 @@ export interface Daemon {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, log } = options;
   const started = performance.now();
+  limitMallocArenas(2);
   await using stack = new AsyncDisposableStack();
   const paths = pathsOf(config);
   for (const dir of [paths.root, paths.state, paths.containers, paths.bundles, paths.pods])

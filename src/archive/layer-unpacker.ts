@@ -34,7 +34,7 @@ export class LayerUnpacker implements AsyncDisposable {
   /** A layer is on its way: starts what takes its time to start. */
   warm(): void {
     if (this.#closed) return;
-    this.#probe();
+    void this.#probe();
     if (this.#pool.size < this.#threads) this.#add();
     this.#retire();
   }

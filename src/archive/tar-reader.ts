@@ -181,7 +181,7 @@ export class TarReader {
 
   /** @param sparse the map of an old GNU sparse file, and its size */
   #onEntry(header: RawHeader, type: TarType, sparse: SparseRegion[] | undefined, realSize: number | undefined): void {
-    if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries`);
+    if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries (image.maxLayerEntries)`);
     const pax = new Map([...this.#global.values, ...(this.#local?.values ?? [])]);
     const paxSparse = this.#local?.sparse ?? [];
     const longName = this.#longName;

@@ -17,7 +17,7 @@ export interface UnpackLimits {
   maxEntries: number;
 }
 
-export const defaultUnpackLimits: UnpackLimits = { maxBytes: 256 * 1024 ** 3, maxEntries: 10_000_000 };
+export const defaultUnpackLimits: UnpackLimits = { maxBytes: 64 * 1024 ** 3, maxEntries: 1_000_000 };
 
 /** One layer to unpack. */
 export interface UnpackJob {

@@ -8,7 +8,7 @@ import type { UnpackAnswer, UnpackRequest } from "./unpack-messages.ts";
 const workerUrl = new URL(import.meta.url.endsWith(".ts") ? "./unpack.worker.ts" : "./unpack.worker.mjs", import.meta.url);
 
 /** The young generation is small on purpose: buffers that it holds on to are not counted, and lie around until it is full. */
-const resourceLimits = { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 4 };
+const resourceLimits = { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 2 };
 
 /** One layer to be unpacked, and who waits for it. */
 export interface Task {

@@ -104,6 +104,7 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
     volumesDir: paths.volumes,
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,
+    unpackLimits: { maxBytes: config.image.maxLayerBytes, maxEntries: config.image.maxLayerEntries },
     ...(config.image.verifier.dir === "" ? {} : { verify: verifiersOf(config, log).verify }),
     pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
     log,

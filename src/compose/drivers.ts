@@ -55,7 +55,7 @@ export async function startDrivers(options: DaemonOptions, paths: Paths, metrics
   );
   // Not waited for: whoever needs the logger waits for it, and a pod that has no container yet does not.
   logger.ensureRunning().catch((error: unknown) => log.error({ err: error }, "the logger does not start; containers cannot be created"));
-  const unpacker = stack.use(new LayerUnpacker());
+  const unpacker = stack.use(new LayerUnpacker({ gunzip: config.image.gunzip }));
   const registry = new Registry({ config: config.registry, progressTimeoutMs: config.image.pullProgressTimeout, log });
   const [content, snapshotter] = await Promise.all([
     ContentStore.open({ root: paths.content, log }),

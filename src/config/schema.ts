@@ -109,6 +109,16 @@ export const configSchema = z.strictObject({
         .boolean()
         .prefault(false)
         .describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
+      maxLayerBytes: size.prefault("64Gi").describe("A layer that unpacks to more is refused: it fills the disk before anybody sees it."),
+      maxLayerEntries: z
+        .int()
+        .min(1)
+        .prefault(1_000_000)
+        .describe("A layer of more files is refused: each takes memory while it is unpacked."),
+      gunzip: z
+        .enum(["auto", "builtin"])
+        .prefault("auto")
+        .describe("auto or builtin. auto = with igzip or unpigz from PATH, where they are faster than the daemon itself."),
       pinned: z.array(z.string().min(1)).prefault([]).describe("References that the kubelet's image GC must keep."),
       verifier: verifierSchema,
     })

@@ -5,7 +5,9 @@ import { CridError, isErrno } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 
 /** Collect this much before a write: a write through the thread pool costs as much as 100 KiB of data. */
-const bufferBytes = 512 * 1024;
+const bufferBytes = 256 * 1024;
+const spareBuffers: Buffer[] = [];
+const maxSpareBuffers = 4;
 const rereadBytes = 256 * 1024;
 
 /** What becomes of the file of an ingest. */
@@ -43,7 +45,11 @@ export class Ingest implements AsyncDisposable {
   #handle: FileHandle | undefined;
   #hash: Hash;
   #written = 0;
-  #buffered: Buffer[] = [];
+  /**
+   * What was not written yet. Copied from the chunks that come: these are then dead at once, and not kept over two rounds of the
+   * garbage collector, which would count them to what it rarely looks at.
+   */
+  #buffer: Buffer | undefined;
   #bufferedBytes = 0;
   #verified = false;
   readonly #followers = new Set<(growth: IngestGrowth) => void>();
@@ -95,7 +101,7 @@ export class Ingest implements AsyncDisposable {
   }
 
   /**
-   * Appends. Keeps the buffer: don't change it afterwards.
+   * Appends. The chunk may be used again when this returns.
    * @throws data-loss when this is more than the size; resource-exhausted when the disk is full: what came so far is then
    * removed, for the node needs the room more than we need the start
    */
@@ -104,16 +110,19 @@ export class Ingest implements AsyncDisposable {
       throw new CridError("data-loss", `write blob ${this.digest}: more than its ${this.size} bytes`);
     this.#verified = false;
     this.#hash.update(chunk);
-    this.#buffered.push(chunk);
-    this.#bufferedBytes += chunk.length;
-    if (this.#bufferedBytes >= bufferBytes) await this.#flush();
+    for (let at = 0; at < chunk.length; ) {
+      this.#buffer ??= spareBuffers.pop() ?? Buffer.allocUnsafeSlow(bufferBytes);
+      const taken = chunk.copy(this.#buffer, this.#bufferedBytes, at);
+      this.#bufferedBytes += taken;
+      at += taken;
+      if (this.#bufferedBytes === bufferBytes) await this.#flush();
+    }
   }
 
   /** Drops what is there and begins anew. */
   async restart(): Promise<void> {
     this.#hash = createHash(parseDigest(this.digest).algorithm);
     this.#written = 0;
-    this.#buffered = [];
     this.#bufferedBytes = 0;
     this.#verified = false;
     this.#tell({ kind: "lost" });
@@ -181,20 +190,20 @@ export class Ingest implements AsyncDisposable {
   }
 
   async #flush(): Promise<void> {
-    const chunks = this.#buffered;
     const bytes = this.#bufferedBytes;
-    if (bytes === 0) return;
-    this.#buffered = [];
-    this.#bufferedBytes = 0;
+    const buffer = this.#buffer;
+    if (bytes === 0 || buffer === undefined) return;
     try {
-      let rest: Buffer[] = chunks;
-      while (rest.length > 0) {
-        const { bytesWritten } = await this.#open.writev(rest);
+      for (let done = 0; done < bytes; ) {
+        const { bytesWritten } = await this.#open.write(buffer, done, bytes - done);
         this.#written += bytesWritten;
-        rest = after(rest, bytesWritten);
+        this.#bufferedBytes -= bytesWritten;
+        done += bytesWritten;
       }
       this.#tell({ kind: "grown", bytes: this.#written, complete: false });
     } catch (error) {
+      // What was not written is lost; what was, the next ingest of the blob goes on with.
+      this.#bufferedBytes = 0;
       throw await this.#failed(error);
     }
   }
@@ -222,17 +231,9 @@ export class Ingest implements AsyncDisposable {
   async #close(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
+    if (this.#buffer !== undefined && spareBuffers.length < maxSpareBuffers) spareBuffers.push(this.#buffer);
+    this.#buffer = undefined;
     this.#closed();
     await handle?.close();
   }
-}
-
-/** What is left of the chunks after `written` bytes. */
-function after(chunks: Buffer[], written: number): Buffer[] {
-  let left = written;
-  for (const [index, chunk] of chunks.entries()) {
-    if (left < chunk.length) return [chunk.subarray(left), ...chunks.slice(index + 1)];
-    left -= chunk.length;
-  }
-  return [];
 }

@@ -10,6 +10,7 @@ import { attemptsOf, pause, pauseAfter } from "./rounds.ts";
 export interface BlobSink {
   /** Bytes that are there. */
   readonly offset: number;
+  /** The chunk is only valid until the promise settles. */
   write(chunk: Buffer): Promise<void>;
   /** Drops what is there. */
   restart(): Promise<void>;
@@ -125,6 +126,7 @@ async function stream(endpoint: Endpoint, blob: Descriptor, sink: BlobSink, o: D
       skip -= chunk.length - rest.length;
       if (sink.offset + rest.length > blob.size) throw lie(`sends more than the ${blob.size} bytes that the manifest says`);
       if (rest.length > 0) await writeTo(sink, rest);
+      release(chunk);
     }
   } finally {
     response.body.destroy();
@@ -132,6 +134,15 @@ async function stream(endpoint: Endpoint, blob: Descriptor, sink: BlobSink, o: D
   if (sink.offset === blob.size) return;
   const detail = `the body ended after ${sink.offset} of ${blob.size} bytes`;
   throw new EndpointError({ kind: "unavailable", detail, transient: true, penalty: true });
+}
+
+/**
+ * Frees a piece of a body that has been written, if it is all that came in one read of the socket, so that nothing else lies in its memory.
+ * Left to the garbage collector, which counts such memory little, tens of megabytes of them wait.
+ */
+function release(chunk: Buffer): void {
+  const { buffer } = chunk;
+  if (buffer instanceof ArrayBuffer && chunk.byteOffset === 0 && chunk.length === buffer.byteLength) buffer.transfer(0);
 }
 
 /** Checks status and announced lengths. @returns how many bytes at the start of the body are known already */

@@ -2,19 +2,18 @@ import { writeSync } from "node:fs";
 import { malformed } from "../tar-header.ts";
 import { blockSize } from "./format.ts";
 
-const bufferBytes = 1024 * 1024;
-
 /** Writes a file front to back through one buffer. Gaps become zeros, long ones holes. */
 export class BlockWriter {
   readonly #fd: number;
-  readonly #buffer = Buffer.allocUnsafe(bufferBytes);
+  readonly #buffer: Buffer;
   #fill = 0;
   /** Where the buffer's first byte goes. */
   #base: number;
 
-  constructor(fd: number, start = 0) {
+  constructor(fd: number, options: { start: number; bufferBytes: number }) {
     this.#fd = fd;
-    this.#base = start;
+    this.#base = options.start;
+    this.#buffer = Buffer.allocUnsafeSlow(options.bufferBytes);
   }
 
   get position(): number {
@@ -23,11 +22,11 @@ export class BlockWriter {
 
   append(chunk: Buffer): void {
     for (let at = 0; at < chunk.length; ) {
-      const taken = Math.min(chunk.length - at, bufferBytes - this.#fill);
+      const taken = Math.min(chunk.length - at, this.#buffer.length - this.#fill);
       chunk.copy(this.#buffer, this.#fill, at, at + taken);
       this.#fill += taken;
       at += taken;
-      if (this.#fill === bufferBytes) this.flush();
+      if (this.#fill === this.#buffer.length) this.flush();
     }
   }
 
@@ -35,7 +34,7 @@ export class BlockWriter {
   skipTo(position: number): void {
     if (position / blockSize >= 2 ** 32) throw malformed("the layer is larger than 16 TiB");
     const gap = position - this.position;
-    if (gap < bufferBytes - this.#fill) {
+    if (gap < this.#buffer.length - this.#fill) {
       this.#buffer.fill(0, this.#fill, this.#fill + gap);
       this.#fill += gap;
       return;

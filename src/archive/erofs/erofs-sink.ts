@@ -1,4 +1,4 @@
-import { closeSync, fsync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, fsync, openSync, unlinkSync, writeSync } from "node:fs";
 import { promisify } from "node:util";
 import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
@@ -9,7 +9,10 @@ import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { blockSize, encodeDevice, encodeDirectory, encodeInode, encodeSuperblock, encodeXattrs, inodeSize, superOffset } from "./format.ts";
 import { type Placed, Placement, sortedNames } from "./placement.ts";
+import { SpoolReader } from "./spool-reader.ts";
 import { ErofsTree, mode, type Node, newNode, noXattrs } from "./tree.ts";
+
+const nothing = Buffer.alloc(0);
 
 /** What ends an unpack into EROFS whose layer needs a directory: the caller unpacks it again as one. */
 export class NeedsDirectory extends CridError {
@@ -37,6 +40,8 @@ export class ErofsSink implements LayerSink {
   readonly #fd: number;
   readonly #spoolFd: number;
   #open = true;
+  readonly #scratch = Buffer.alloc(blockSize);
+  readonly #spoolReader: SpoolReader;
   readonly #image: BlockWriter;
   readonly #spool: BlockWriter;
   /** The last part of the file that is being written. */
@@ -50,8 +55,9 @@ export class ErofsSink implements LayerSink {
     this.#fd = openSync(path, "wx", 0o600);
     this.#spoolFd = openSync(`${path}.spool`, "wx+", 0o600);
     unlinkSync(`${path}.spool`);
-    this.#image = new BlockWriter(this.#fd, blockSize);
-    this.#spool = new BlockWriter(this.#spoolFd);
+    this.#spoolReader = new SpoolReader(this.#spoolFd, path);
+    this.#image = new BlockWriter(this.#fd, { start: blockSize, bufferBytes: 256 * 1024 });
+    this.#spool = new BlockWriter(this.#spoolFd, { start: 0, bufferBytes: 64 * 1024 });
   }
 
   entry(entry: TarEntry): void {
@@ -186,12 +192,13 @@ export class ErofsSink implements LayerSink {
     }
   }
 
+  /** One block of the metadata area, or all blocks of an inode that is larger; valid until the next call. */
   #metaBlock(items: readonly Placed[], placement: Placement): Buffer {
     const first = items[0];
-    const large = first === undefined ? 0 : inodeSize + first.xattrs.length;
-    const block = Buffer.alloc(Math.max(blockSize, large > blockSize ? Math.ceil(large / blockSize) * blockSize : 0));
     // The further blocks of a large inode were written with its first.
-    if (first === undefined) return Buffer.alloc(0);
+    if (first === undefined) return nothing;
+    const large = inodeSize + first.xattrs.length;
+    const block = large > blockSize ? Buffer.alloc(Math.ceil(large / blockSize) * blockSize) : this.#scratch.fill(0);
     for (const placed of items) {
       const { node, xattrs, inline, size, links } = placed;
       const at = placed.offset % blockSize;
@@ -213,21 +220,15 @@ export class ErofsSink implements LayerSink {
         at,
       );
       xattrs.copy(block, at + inodeSize);
-      if (inline > 0) this.#tail(placed, placement).copy(block, at + inodeSize + xattrs.length);
+      if (inline > 0) this.#tail(placed, placement, block, at + inodeSize + xattrs.length);
     }
     return block;
   }
 
-  #tail(placed: Placed, placement: Placement): Buffer {
+  #tail(placed: Placed, placement: Placement, into: Buffer, at: number): void {
     const own = this.#ownData(placed, placement);
-    if (own !== undefined) return own.subarray(placed.size - placed.inline);
-    const tail = Buffer.allocUnsafe(placed.inline);
-    for (let done = 0; done < tail.length; ) {
-      const got = readSync(this.#spoolFd, tail, done, tail.length - done, placed.node.spoolOffset + done);
-      if (got === 0) throw new CridError("internal", `${this.#path}: its spool ends early`);
-      done += got;
-    }
-    return tail;
+    if (own !== undefined) own.copy(into, at, placed.size - placed.inline);
+    else this.#spoolReader.read(placed.node.spoolOffset, into, at, placed.inline);
   }
 
   /** Data that is made here and not read from the tar. */
