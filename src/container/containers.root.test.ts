@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { NO_RESOURCES } from "../oci/fixtures.ts";
@@ -92,12 +92,12 @@ describe("containers", { skip }, () => {
     await assert.rejects(create({ security: { ...security, runAsUsername: "ghost" } }), { kind: "not-found", message: /user ghost/ });
     await assert.rejects(create({ stopSignal: "SIGNONE" }), { kind: "invalid-argument" });
     await assert.rejects(create({ devices: [{ hostPath: "/dev/ghost", containerPath: "", permissions: "r" }] }), { kind: "not-found" });
-    await assert.rejects(create({ mounts: [mount(missing, "/m")] }), {
-      kind: "not-found",
-      message: /host path ".*missing" does not exist/,
+    symlinkSync("nowhere", join(bed.dir, "dangling"));
+    await assert.rejects(create({ mounts: [mount(join(bed.dir, "dangling"), "/m")] }), {
+      kind: "failed-precondition",
+      message: /host path ".*dangling" does not exist/,
     });
     assert.deepEqual(await bed.leftovers(), before);
-    mkdirSync(missing);
     await containers.remove(await create({ mounts: [mount(missing, "/m")] }), limit());
     pod.ready = false;
     await assert.rejects(create({}), { kind: "failed-precondition", message: /is not running/ });

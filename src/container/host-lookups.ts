@@ -1,4 +1,4 @@
-import { lstat, readdir, realpath, stat } from "node:fs/promises";
+import { lstat, mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CridError, isErrno } from "../base/errors.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
@@ -8,29 +8,17 @@ import type { BindMount } from "../oci/mounts.ts";
 import type { ContainerConfig, MountConfig } from "../records/container-config.ts";
 
 /**
- * A CRI mount with its host path looked up: links followed, existence checked, and for propagation the mount it lies on.
+ * A CRI mount with its host path looked up: links followed, made when it is missing, and for propagation the mount it lies on.
  *
  * A host path on a dead NFS server never answers; the caller's signal ends the wait, though not the kernel's.
  *
- * @throws not-found, invalid-argument
+ * @throws failed-precondition, invalid-argument
  */
 export async function hostBind(mount: MountConfig, options: { signal: AbortSignal }): Promise<BindMount> {
   const what = `mount ${mount.hostPath} at ${mount.containerPath}`;
   if (!mount.containerPath.startsWith("/")) throw new CridError("invalid-argument", `${what}: container_path is not absolute`);
   if (!mount.hostPath.startsWith("/")) throw new CridError("invalid-argument", `${what}: host_path is not absolute`);
-  let source: string;
-  try {
-    source = await raceAbort(realpath(mount.hostPath), options.signal);
-  } catch (error) {
-    if (!isErrno(error, "ENOENT") && !isErrno(error, "ENOTDIR")) throw CridError.from(error, what);
-    throw new CridError(
-      "not-found",
-      `${what}: host path "${mount.hostPath}" does not exist; create it, or use hostPath type DirectoryOrCreate`,
-      {
-        cause: error,
-      },
-    );
-  }
+  const source = await raceAbort(existingPath(mount.hostPath, what), options.signal);
   const bind = {
     containerPath: mount.containerPath,
     source,
@@ -44,6 +32,25 @@ export async function hostBind(mount: MountConfig, options: { signal: AbortSigna
   if (mount.propagation === "private") return bind;
   const lies = mountOf(source, await readMountinfo());
   return { ...bind, ...(lies !== undefined && { hostMount: { mountPoint: lies.mountPoint, optional: lies.optional } }) };
+}
+
+/**
+ * The path with its links followed. A path that is not there becomes a directory, as with containerd and CRI-O, since the kubelet relies
+ * on it: a hostPath without a type is passed on unchecked, and kube-proxy mounts /lib/modules so, which a node may lack.
+ */
+async function existingPath(path: string, what: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (!isErrno(error, "ENOENT")) throw CridError.from(error, what);
+  }
+  try {
+    await mkdir(path, { recursive: true, mode: 0o755 });
+    return await realpath(path);
+  } catch (error) {
+    const message = `${what}: host path "${path}" does not exist and cannot be made a directory; make it on the node, or mend the link`;
+    throw new CridError("failed-precondition", message, { cause: error });
+  }
 }
 
 /** The mount that a path lies on: the deepest, and of several on one point the last, which covers the others. */

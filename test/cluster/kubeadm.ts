@@ -51,6 +51,7 @@ export function initConfiguration(node: ClusterNode, socket: string, options: Ku
       containerLogMaxSize: "1Mi",
       containerLogMonitorInterval: "3s",
       imageMinimumGCAge: "0s",
+      evictionPressureTransitionPeriod: "10s",
       featureGates: options.featureGates ?? {},
     },
     {

@@ -34,6 +34,7 @@ export class Machine {
 
   static async start(directory: string): Promise<Machine> {
     const lan = await freeNetwork();
+    const log = openSync(join(directory, "machine.log"), "a");
     // A session of its own: a Ctrl-C in the terminal is for the test, which then takes everything down in order.
     const init = spawn(
       "unshare",
@@ -51,7 +52,7 @@ export class Machine {
         join(import.meta.dirname, "machine-init.sh"),
         lan,
       ],
-      { stdio: ["pipe", "pipe", "inherit"], detached: true },
+      { stdio: ["pipe", "pipe", log], detached: true },
     );
     await firstLine(init, "the machine's namespaces");
     return new Machine({ directory, lan, init, pid: initOf(init) });

@@ -8,10 +8,10 @@ import { type CommandOptions, type CommandResult, must, run, until } from "./she
 /** What a node sees of this machine, read-only: source and place. */
 const shown: readonly (readonly [string, string])[] = [
   ...["kubelet", "kubeadm", "kubectl"].map((name) => [join(kube, "bin", name), `/usr/local/bin/${name}`] as const),
-  ...["containerd", "ctr", "crictl", "containerd-shim-runc-v2", "runc"].map(
-    (name) => [join(tools, "bin", name), `/usr/local/bin/${name}`] as const,
-  ),
+  ...["containerd", "ctr", "crictl"].map((name) => [join(tools, "bin", name), `/usr/local/bin/${name}`] as const),
 ];
+/** Copied, since runc looks at the folder of its own binary, where a file that is only shown is another. */
+const copied = ["containerd-shim-runc-v2", "runc"];
 const plugins = ["bridge", "host-local", "portmap", "loopback", "firewall", "tuning"];
 
 /**
@@ -55,6 +55,10 @@ export class ClusterNode {
       `mkdir -p ${stage}/upper/opt/cni/bin`,
       `cp ${plugins.map((name) => join(tools, "cni/bin", name)).join(" ")} ${stage}/upper/opt/cni/bin/`,
     ];
+    script.push(
+      `mkdir -p ${stage}/upper/usr/local/bin`,
+      `cp ${copied.map((name) => join(tools, "bin", name)).join(" ")} ${stage}/upper/usr/local/bin/`,
+    );
     for (const [from, to] of copies) script.push(`mkdir -p ${dirname(`${stage}/upper${to}`)}`, `cp -rL ${from} ${stage}/upper${to}`);
     script.push(`cp -r ${this.#directory}/files/. ${stage}/upper/`, `umount ${stage}`);
     for (const [path, content] of Object.entries({ ...this.#basics(), ...files })) this.#stage(path, content);
