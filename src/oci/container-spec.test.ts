@@ -67,8 +67,8 @@ test("pid namespace: pod, target, node", () => {
         input: { targetPid: 99 },
       }),
     );
-  assert.equal(pid("pod")["pid"], "/proc/42/ns/pid");
-  assert.equal(pid("target")["pid"], "/proc/99/ns/pid");
+  assert.equal(pid("pod").pid, "/proc/42/ns/pid");
+  assert.equal(pid("target").pid, "/proc/99/ns/pid");
   assert.ok(!("pid" in pid("node", "node")));
 });
 
@@ -85,7 +85,7 @@ test("a user namespace is the pod's, with its maps, and must be the same for bot
   };
   const namespaces = { network: "pod", pid: "container", ipc: "pod", targetId: "", userns } as const;
   const spec = specOf({ security: { namespaces }, podSecurity: { namespaces } });
-  assert.equal(ns(spec)["user"], "/proc/42/ns/user");
+  assert.equal(ns(spec).user, "/proc/42/ns/user");
   assert.deepEqual(spec.linux.uidMappings, [{ containerID: 0, hostID: 65536, size: 65536 }]);
   assert.throws(() => specOf({ security: { namespaces } }), /differs from that of the pod/);
 });
