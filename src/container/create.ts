@@ -1,8 +1,8 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { CridError, isErrno } from "../base/errors.ts";
+import { CridError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { newId, shortId } from "../base/ids.ts";
 import { Rollback } from "../base/rollback.ts";
@@ -21,6 +21,7 @@ import { ContainerEntry } from "./entry.ts";
 import { hostBind, hostDevices, requestedDevices } from "./host-lookups.ts";
 import { idmapOf, podBinds, userMapsOf } from "./pod-binds.ts";
 import { RootfsFiles } from "./rootfs-files.ts";
+import { readSeccompProfile } from "./seccomp-profile.ts";
 import { apparmorLoaded } from "./spec-host.ts";
 import { targetPid } from "./target.ts";
 import { bindImageVolume, declaredVolumes, type ImageVolume, imageVolumes } from "./volumes.ts";
@@ -172,7 +173,7 @@ async function buildSpec(
     declaredVolumes(image.config, config, { directory: dataPath(context, id), rootfs, userMaps, signal }),
     requestedDevices(config.devices),
     security.privileged ? hostDevices() : [],
-    localhostProfile(security.seccomp?.type === "localhost" ? security.seccomp.localhostRef : undefined),
+    readSeccompProfile(security.seccomp),
   ]);
   const extra = [...podBinds(pod, config), ...declared];
   const files = RootfsFiles.of(rootfs);
@@ -207,17 +208,6 @@ async function buildSpec(
     );
   }
   return { spec, extraBinds: extra.length };
-}
-
-async function localhostProfile(ref: string | undefined): Promise<string> {
-  if (ref === undefined) return "";
-  const path = ref.replace(/^localhost\//, "");
-  try {
-    return await readFile(path, "utf8");
-  } catch (error) {
-    if (!isErrno(error, "ENOENT")) throw error;
-    throw new CridError("not-found", `seccomp profile "${path}" does not exist on this node`, { cause: error });
-  }
 }
 
 function makeBundle(context: ContainerContext, id: string): void {

@@ -1,5 +1,5 @@
 import { CridError } from "../base/errors.ts";
-import type { PodConfig } from "../records/pod-config.ts";
+import type { NamespaceOptions, PodConfig } from "../records/pod-config.ts";
 
 /**
  * A pod's sysctls, with two defaults for pods on a network of their own: any user may bind ports below 1024 and send ICMP echo there,
@@ -14,6 +14,9 @@ export function podSysctls(config: Pick<PodConfig, "sysctls" | "security">): Rec
     // sysctl(8) takes slashes as well as dots; the runtime wants dots.
     const dotted = name.includes("/") && (!name.includes(".") || name.indexOf("/") < name.indexOf(".")) ? swapSeparators(name) : name;
     if (!/^[\w.\-/]+$/.test(dotted)) throw new CridError("invalid-argument", `sysctls: "${name}" is not a sysctl`);
+    const shared = sharedWithHost(dotted, namespaces);
+    if (shared !== undefined)
+      throw new CridError("invalid-argument", `sysctls: "${name}" belongs to the ${shared} namespace, which the pod shares with the host`);
     sysctls[dotted] = value;
   }
   if (namespaces.network === "node") return sysctls;
@@ -21,6 +24,18 @@ export function podSysctls(config: Pick<PodConfig, "sysctls" | "security">): Rec
   // The range must be mapped in the user namespace that owns the network, or the write fails.
   if (namespaces.userns?.mode !== "pod") sysctls["net.ipv4.ping_group_range"] ??= "0 2147483647";
   return sysctls;
+}
+
+/** The sysctls of an ipc namespace (ipc_namespaces(7)); all of fs.mqueue as well. */
+const IPC_SYSCTLS: ReadonlySet<string> = new Set(
+  ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"].map((name) => `kernel.${name}`),
+);
+
+/** The namespace that the sysctl would change for the whole host. */
+function sharedWithHost(name: string, namespaces: NamespaceOptions): string | undefined {
+  if (namespaces.network === "node" && name.startsWith("net.")) return "network";
+  if (namespaces.ipc === "node" && (IPC_SYSCTLS.has(name) || name.startsWith("fs.mqueue."))) return "ipc";
+  return undefined;
 }
 
 function swapSeparators(name: string): string {

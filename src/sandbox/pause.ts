@@ -1,7 +1,7 @@
-import { readFileSync } from "node:fs";
 import { CridError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Rollback } from "../base/rollback.ts";
+import { readSeccompProfile } from "../container/seccomp-profile.ts";
 import { processStart } from "../linux/process.ts";
 import { podSpec } from "../oci/pod-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
@@ -34,7 +34,8 @@ export async function startPause(env: Env, pod: Pod, options: PauseOptions): Pro
   const { timeline } = pod;
   rollback.push("directories", () => removePodDirs(pod.files));
   const rootfs = await pauseRootfs(deps, pod, options);
-  makeBundle(pod.files, pauseSpec(deps, pod, rootfs));
+  const seccomp = await readSeccompProfile(pod.config.security.seccomp);
+  makeBundle(pod.files, pauseSpec(deps, pod, rootfs, seccomp));
   await failpoint("sandbox.run.after-bundle", { signal });
 
   rollback.push("pause process and shim", ({ signal }) => endProcess(env, pod, { signal }));
@@ -105,7 +106,7 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
   });
 }
 
-function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs): OciSpec {
+function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs, seccompProfile: string): OciSpec {
   const { config, files } = pod;
   const { runAsUser, runAsGroup } = config.security;
   const { spec } = podSpec({
@@ -123,7 +124,7 @@ function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs): OciSpec {
     imageName: rootfs.imageName,
     ...(deps.settings.unsetSeccomp !== undefined && { unsetSeccomp: deps.settings.unsetSeccomp }),
     host: deps.specHost,
-    readSeccompProfile: (path) => readFileSync(path, "utf8"),
+    readSeccompProfile: () => seccompProfile,
   });
   return spec;
 }

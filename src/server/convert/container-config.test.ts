@@ -103,3 +103,17 @@ test("a container's status", () => {
   assert.equal(status.stopSignal, v1.Signal.SIGNAL_SIGRTMINPLUS3);
   assert.equal(status.startedAt, 11n);
 });
+
+test("a log stays in the pod's log directory, and no name brings a line of its own", () => {
+  const refused: [runtime.v1.ContainerConfig.$Properties, RegExp][] = [
+    [{ logPath: "../../etc/cron.d/x" }, /^config\.log_path/],
+    [{ logPath: "a/../../b" }, /^config\.log_path/],
+    [{ logPath: "." }, /^config\.log_path/],
+    [{ logPath: "a/" }, /^config\.log_path/],
+    [{ logPath: "a\nb.log" }, /^config\.log_path/],
+    [{ metadata: { name: "x\0y" } }, /^config\.metadata\.name/],
+    [{ linux: { securityContext: { maskedPaths: ["/a", "/b\0c"] } } }, /masked_paths\[1\]/],
+  ];
+  for (const [change, message] of refused) assert.throws(() => convert(change), { kind: "invalid-argument", message });
+  assert.equal(convert({ logPath: "main/0..log" }).logPath, "main/0..log");
+});

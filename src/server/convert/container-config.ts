@@ -1,6 +1,6 @@
 import type { runtime } from "../../../api/cri/runtime/v1/api.js";
 import type { ContainerConfig, ContainerSecurity, MountConfig, MountPropagation } from "../../records/container-config.ts";
-import { absolute, badField, filled, required, withoutNul, word } from "./fields.ts";
+import { absolute, badField, filled, name, printable, required, withoutNul, word } from "./fields.ts";
 import { noResources, toResources } from "./resources.ts";
 import { toGroups, toGroupsPolicy, toIdMappings, toNamespaces, toProfile, toRunAs, toSelinux } from "./security.ts";
 import { toSignalName } from "./signal.ts";
@@ -18,7 +18,7 @@ export function toContainerConfig(message: runtime.v1.ContainerConfig | null | u
   const image = required(config.image, `${path}.image`);
   const resources = config.linux?.resources;
   return {
-    name: filled(metadata.name, `${path}.metadata.name`),
+    name: name(filled(metadata.name, `${path}.metadata.name`), `${path}.metadata.name`),
     attempt: metadata.attempt,
     image: {
       ref: filled(image.image, `${path}.image.image`),
@@ -39,7 +39,7 @@ export function toContainerConfig(message: runtime.v1.ContainerConfig | null | u
     cdiDevices: config.CDIDevices.map(({ name }, index) => filled(name, `${path}.CDI_devices[${index}].name`)),
     labels: { ...config.labels },
     annotations: { ...config.annotations },
-    logPath: withoutNul(config.logPath, `${path}.log_path`),
+    logPath: logPath(config.logPath, `${path}.log_path`),
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,
     tty: config.tty,
@@ -73,11 +73,19 @@ function toContainerSecurity(message: runtime.v1.LinuxContainerSecurityContext |
     supplementalGroups: toGroups(message?.supplementalGroups ?? [], `${path}.supplemental_groups`),
     supplementalGroupsPolicy: toGroupsPolicy(message?.supplementalGroupsPolicy ?? 0, `${path}.supplemental_groups_policy`),
     noNewPrivs: message?.noNewPrivs ?? false,
-    maskedPaths: message?.maskedPaths ?? [],
-    readonlyPaths: message?.readonlyPaths ?? [],
+    maskedPaths: (message?.maskedPaths ?? []).map((each, index) => withoutNul(each, `${path}.masked_paths[${index}]`)),
+    readonlyPaths: (message?.readonlyPaths ?? []).map((each, index) => withoutNul(each, `${path}.readonly_paths[${index}]`)),
     ...(seccomp && { seccomp }),
     ...(apparmor && { apparmor }),
   };
+}
+
+/** Relative to the pod's log directory, which it may not leave. */
+function logPath(value: string, path: string): string {
+  const last = value.split("/").at(-1);
+  if (value !== "" && (value.split("/").includes("..") || last === "" || last === "."))
+    throw badField(path, `${JSON.stringify(value)} is not the path of a file in the pod's log directory`);
+  return printable(value, path);
 }
 
 function toEnv(key: string, value: Uint8Array, path: string): { name: string; valueBase64: string } {

@@ -30,6 +30,22 @@ export function withoutNul(value: string, path: string): string {
   return value;
 }
 
+/** Longest name that is taken: four times what Kubernetes allows. */
+const mostNameBytes = 1024;
+
+/** A name. It ends up in environments of plugins, in file names, log lines and metrics, where a control character is another line or the end. */
+export function name(value: string, path: string): string {
+  if (Buffer.byteLength(value) > mostNameBytes) throw badField(path, `is longer than ${mostNameBytes} bytes`);
+  return printable(value, path);
+}
+
+/** Text of one line. */
+export function printable(value: string, path: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f]/.test(value)) throw badField(path, `${JSON.stringify(value)} contains a control character`);
+  return value;
+}
+
 /** An int64 as a number. @throws invalid-argument when it is past what a number holds exactly */
 export function exact(value: bigint, path: string): number {
   const number = Number(value);

@@ -133,3 +133,23 @@ test("a pod's status", () => {
   assert.equal(status.createdAt, 5n);
   assert.equal(status.metadata?.attempt, 2);
 });
+
+test("what could add a line, leave a directory or end a string is refused with the field's name", () => {
+  const refused: [runtime.v1.PodSandboxConfig.$Properties, RegExp][] = [
+    [{ metadata: { name: "a\nb", namespace: "n", uid: "u" } }, /^config\.metadata\.name: "a\\nb" contains a control character/],
+    [{ metadata: { name: "a", namespace: "n\0", uid: "u" } }, /^config\.metadata\.namespace/],
+    [{ metadata: { name: "a", namespace: "n", uid: "x".repeat(1025) } }, /^config\.metadata\.uid: is longer than 1024/],
+    [{ hostname: "a\nb" }, /^config\.hostname/],
+    [{ hostname: "\u00e4".repeat(40) }, /^config\.hostname: is longer than the 64 bytes/],
+    [{ dnsConfig: { searches: ["a\nnameserver 6.6.6.6"] } }, /^config\.dns_config\.searches\[0\]/],
+    [{ logDirectory: "/a\nb" }, /^config\.log_directory/],
+    [{ portMappings: [{ hostPort: 80, containerPort: 80, hostIp: "not-an-ip" }] }, /^config\.port_mappings\[0\]\.host_ip/],
+    [{ linux: { cgroupParent: "/a\0b" } }, /^config\.linux\.cgroup_parent/],
+    [{ linux: { sysctls: { "net.core.somaxconn": "1\n2" } } }, /^config\.linux\.sysctls\["net\.core\.somaxconn"\]/],
+    [{ linux: { resources: { cpuQuota: -2n } } }, /^config\.linux\.resources\.cpu_quota: -2 is less than -1/],
+    [{ linux: { securityContext: { namespaceOptions: { pid: 3, targetId: "x" } } } }, /namespace_options\.pid: TARGET is for containers/],
+    [{ linux: { securityContext: { namespaceOptions: { network: 3 } } } }, /namespace_options\.network: TARGET is only for pid/],
+  ];
+  for (const [change, message] of refused) assert.throws(() => convert(change), { kind: "invalid-argument", message });
+  assert.equal(convert({ linux: { sysctls: { "net.ipv4.ip_local_port_range": "1\t2" } } }).sysctls["net.ipv4.ip_local_port_range"], "1\t2");
+});

@@ -23,17 +23,23 @@ export function toResources(message: Message, path: string): LinuxResources {
   const oomScoreAdj = exact(message.oomScoreAdj, `${path}.oom_score_adj`);
   if (oomScoreAdj < -1000 || oomScoreAdj > 1000) throw badField(`${path}.oom_score_adj`, `${oomScoreAdj} is not between -1000 and 1000`);
   return {
-    cpuPeriod: limit(message.cpuPeriod),
-    cpuQuota: limit(message.cpuQuota),
-    cpuShares: limit(message.cpuShares),
-    memoryLimitBytes: limit(message.memoryLimitInBytes),
+    cpuPeriod: atLeast(0, message.cpuPeriod, `${path}.cpu_period`),
+    cpuQuota: atLeast(-1, message.cpuQuota, `${path}.cpu_quota`),
+    cpuShares: atLeast(0, message.cpuShares, `${path}.cpu_shares`),
+    memoryLimitBytes: atLeast(-1, message.memoryLimitInBytes, `${path}.memory_limit_in_bytes`),
     oomScoreAdj,
     cpusetCpus: cpuList(message.cpusetCpus, `${path}.cpuset_cpus`),
     cpusetMems: cpuList(message.cpusetMems, `${path}.cpuset_mems`),
     hugepageLimits: message.hugepageLimits.map(({ pageSize, limit: bytes }) => ({ pageSize, limit: limit(bytes) })),
     unified: { ...message.unified },
-    memorySwapLimitBytes: limit(message.memorySwapLimitInBytes),
+    memorySwapLimitBytes: atLeast(-1, message.memorySwapLimitInBytes, `${path}.memory_swap_limit_in_bytes`),
   };
+}
+
+/** 0 is "not set" and, where it is taken, -1 "no limit". */
+function atLeast(least: -1 | 0, value: bigint, path: string): number {
+  if (value < least) throw badField(path, `${value} is less than ${least}`);
+  return limit(value);
 }
 
 export function fromResources(resources: LinuxResources): runtime.v1.LinuxContainerResources.$Properties {

@@ -21,12 +21,19 @@ export function toNamespaces(message: runtime.v1.NamespaceOption | null | undefi
   if (pid === "target") filled(message.targetId, `${path}.target_id`);
   const userns = toUserNamespace(message.usernsOptions, `${path}.userns_options`);
   return {
-    network: word(modes, message.network, `${path}.network`),
+    network: podOrNode(message.network, `${path}.network`),
     pid,
-    ipc: word(modes, message.ipc, `${path}.ipc`),
+    ipc: podOrNode(message.ipc, `${path}.ipc`),
     targetId: pid === "target" ? message.targetId : "",
     ...(userns !== undefined && { userns }),
   };
+}
+
+/** CONTAINER is taken for POD, as the field's runtimes do: Kubernetes has no such network or ipc. */
+function podOrNode(value: number, path: string): NamespaceMode {
+  const mode = word(modes, value, path);
+  if (mode === "target") throw badField(path, "TARGET is only for pid");
+  return mode;
 }
 
 export function fromNamespaces(options: NamespaceOptions): runtime.v1.NamespaceOption.$Properties {
