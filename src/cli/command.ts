@@ -6,6 +6,8 @@ export interface Command {
   usage: string;
   /** One line for the list of commands. */
   summary: string;
+  /** What `--help` prints, where that is more than usage and summary. */
+  help?(args: string[]): Promise<string>;
   /** @returns the exit code. @throws CridError: its message is printed and the exit code is 1 */
   run(args: string[]): Promise<number>;
 }

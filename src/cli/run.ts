@@ -10,6 +10,11 @@ const commands: Record<string, () => Promise<{ command: Command }>> = {
   config: () => import("./config.ts"),
   doctor: () => import("./doctor.ts"),
   logger: () => import("./logger.ts"),
+  images: () => import("./images.ts"),
+  content: () => import("./content.ts"),
+  registry: () => import("./registry.ts"),
+  pulls: () => import("./pulls.ts"),
+  state: () => import("./state.ts"),
   version: () => import("./version.ts"),
 };
 
@@ -26,7 +31,7 @@ export async function runCommandLine(args: string[]): Promise<number> {
     if (load === undefined) throw new Error(`no command "${name}"; there are: ${Object.keys(commands).join(", ")}`);
     const { command } = await load();
     if (rest.includes("--help") || rest.includes("-h")) {
-      process.stdout.write(`crid ${name} ${command.usage}\n\n${command.summary}\n`);
+      process.stdout.write((await command.help?.(rest)) ?? `crid ${name} ${command.usage}\n\n${command.summary}\n`);
       return 0;
     }
     return await command.run(rest);
