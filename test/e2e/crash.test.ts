@@ -91,6 +91,7 @@ test("crash at each step of StartContainer: the container is running, or ended w
       assert.notEqual((await node.tryCrictl("start", container)).status, 0, `${name} was not reached`);
       await node.died();
       await node.start();
+      await node.recovered();
       const { status } = await node.json<Inspected>("inspect", container);
       if (status.state === "CONTAINER_CREATED") await node.crictl("start", container);
       else if (status.state === "CONTAINER_EXITED") assert.notEqual(status.reason, "");

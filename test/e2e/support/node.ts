@@ -52,6 +52,8 @@ export class TestNode {
   readonly cgroup: string;
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
+  /** Where the running daemon's part of the log begins. */
+  #logStart = 0;
 
   constructor(options: NodeOptions = {}) {
     if (process.env.REGISTRY === undefined) throw new Error("end-to-end tests run in hack/isolated: use hack/test-e2e");
@@ -91,6 +93,7 @@ export class TestNode {
   /** Starts the daemon and waits until it answers. */
   async start(options: { failpoints?: string } = {}): Promise<void> {
     const log = openSync(join(this.directory, "crid.log"), "a");
+    this.#logStart = this.log.length;
     const env = options.failpoints === undefined ? this.#env : { ...this.#env, CRID_FAILPOINTS: options.failpoints };
     this.#child = spawn(join(repo, "dist/bin/crid"), ["serve", "--config", join(this.directory, "config.yaml")], {
       env,
@@ -103,6 +106,15 @@ export class TestNode {
       await sleep(25);
     }
     throw new Error(`crid does not serve:\n${this.log}`);
+  }
+
+  /** Waits until the running daemon has mended what it found; it serves from its store before that. */
+  async recovered(): Promise<void> {
+    for (let attempt = 0; attempt < 400; attempt++) {
+      if (this.log.slice(this.#logStart).includes("recovery is done")) return;
+      await sleep(25);
+    }
+    throw new Error(`recovery does not end:\n${this.log}`);
   }
 
   /** Ends the daemon: SIGTERM for an orderly stop, SIGKILL for a crash. Pods stay. */
