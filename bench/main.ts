@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { type Context, coldStart, lists, logThroughput, loopDelay, memory, podLife, prepare, pulls } from "./measures.ts";
+import { type Context, coldStart, lists, logThroughput, loopDelay, memory, podLife, prepare } from "./measures.ts";
+import { pulls, rootFileSystems } from "./pulls.ts";
 import { Report } from "./report.ts";
 import { cridMetrics, makePeers } from "./runtimes.ts";
 
@@ -14,6 +16,8 @@ const { values } = parseArgs({
     only: { type: "string", multiple: true },
     large: { type: "boolean", default: false },
     "big-image": { type: "string" },
+    crid: { type: "string" },
+    "root-tmpfs": { type: "boolean", default: false },
     keep: { type: "boolean", default: false },
   },
 });
@@ -22,9 +26,12 @@ if (registry === undefined) throw new Error("bench: REGISTRY is not set; run it 
 
 const rounds = Number(values.rounds);
 const directory = mkdtempSync(join(tmpdir(), "crid-bench-"));
+// Gone with the mount namespace that this runs in.
+if (values["root-tmpfs"]) execFileSync("mount", ["-t", "tmpfs", "-o", "size=8g", "tmpfs", directory]);
 const second = 16 + (process.pid % 200);
-const { crid, containerd } = makePeers({
+const { crid, containerd, directories } = makePeers({
   directory,
+  ...(values.crid === undefined ? {} : { executable: values.crid }),
   registry,
   subnets: { crid: `10.${second}.0.0/20`, containerd: `10.${second + 1}.0.0/20` },
 });
@@ -39,8 +46,13 @@ const measures: [string, () => Promise<void>][] = [
   ["loop-delay", () => loopDelay(context, 40, cridMetrics)],
   ["lists", () => lists(context, 100, 5 * rounds)],
   ["pull", () => pulls(context, "a small image", "registry.k8s.io/e2e-test-images/nginx:1.14-2", rounds)],
+  ["pull-layers", () => pulls(context, "20 layers", "docker.io/crid/twenty-layers:1", rounds)],
+  ["pull-zstd", () => pulls(context, "zstd", "docker.io/crid/zstd:1", rounds)],
 ];
-if (bigImage !== undefined) measures.push(["pull-big", () => pulls(context, "a big image", bigImage, Math.ceil(rounds / 2))]);
+if (bigImage !== undefined) {
+  measures.push(["pull-big", () => pulls(context, "a big image", bigImage, Math.ceil(rounds / 2), { metrics: cridMetrics })]);
+  measures.push(["rootfs", () => rootFileSystems(context, directories, bigImage, Math.ceil(rounds / 2))]);
+}
 if (values.large) measures.push(["lists-large", () => lists(context, 1000, rounds)]);
 
 try {
@@ -56,6 +68,6 @@ try {
   if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(context.report.rows(), undefined, 2)}\n`);
 } finally {
   for (const peer of context.peers) await peer.stop();
-  for (const peer of context.peers) await peer.close();
+  for (const peer of [...context.peers, directories]) await peer.close();
   if (!values.keep) rmSync(directory, { recursive: true, force: true });
 }

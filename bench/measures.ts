@@ -103,18 +103,6 @@ async function waitExit(peer: Peer, containerId: string, log: string): Promise<n
   throw new Error(`${peer.name}: the container does not end`);
 }
 
-/** Pulls an image, then removes it, in turn. */
-export async function pulls({ report, peers }: Context, figure: string, image: string, rounds: number): Promise<void> {
-  for (let round = 0; round < rounds; round++) {
-    for (const peer of peers) {
-      const pull = await timed(() => peer.client.pullImage({ image: { image } }, 600_000));
-      const remove = await timed(() => peer.client.removeImage({ image: { image: pull.value.imageRef } }, 600_000));
-      report.add(`pull ${figure}`, "ms", peer.name, pull.ms);
-      report.add(`remove ${figure}`, "ms", peer.name, remove.ms);
-    }
-  }
-}
-
 /** Memory without pods, then with 20. */
 export async function memory({ report, peers, directory }: Context): Promise<void> {
   for (const peer of peers) {
@@ -192,7 +180,7 @@ export async function loopDelay({ report, peers, directory }: Context, pods: num
 }
 
 /** Each scrape covers the time since the one before. */
-async function scrapeLoopDelay(metrics: string): Promise<{ p99: number; max: number }> {
+export async function scrapeLoopDelay(metrics: string): Promise<{ p99: number; max: number }> {
   const text = await (await fetch(`http://${metrics}/metrics`)).text();
   const quantile = (name: string): number =>
     Number(new RegExp(`^crid_event_loop_delay_seconds\\{quantile="${name}"\\} (\\S+)`, "m").exec(text)?.[1]) * 1000;

@@ -9,6 +9,8 @@ export type PeerName = "crid" | "containerd";
 /** A runtime to be measured: how it is started and where it listens. */
 export interface PeerOptions {
   name: PeerName;
+  /** Tells several of one name apart. */
+  variant?: string;
   argv: string[];
   env: NodeJS.ProcessEnv;
   socket: string;
@@ -30,7 +32,7 @@ export class Peer {
     this.name = options.name;
     this.#options = options;
     this.client = new CriClient(options.socket);
-    this.#group = join(cpuacct, `crid-bench-${process.pid}-${options.name}`);
+    this.#group = join(cpuacct, `crid-bench-${process.pid}-${options.variant ?? options.name}`);
     mkdirSync(this.#group, { recursive: true });
   }
 
@@ -92,6 +94,16 @@ export class Peer {
   /** CPU time of the daemon and of all that it started (shims, runc, plugins, loggers), in ms. Containers are not in it. */
   cpuMs(): number {
     return Number(readFileSync(join(this.#group, "cpuacct.usage"), "utf8")) / 1e6;
+  }
+
+  /** Begins a new count of the most memory that the daemon has had at a time. */
+  resetPeak(): void {
+    writeFileSync(`/proc/${this.pid}/clear_refs`, "5");
+  }
+
+  /** In MiB, since the last reset. */
+  peakRss(): number {
+    return Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${this.pid}/status`, "utf8"))?.[1]) / 1024;
   }
 
   /** Resident and proportional memory of the daemon, and of it with its helpers (logger, shims), in MiB. */

@@ -27,12 +27,19 @@ export function podConfig(directory: string, options: { hostNetwork?: boolean } 
 }
 
 /** A container that runs a shell command. */
-export async function createContainer(peer: Peer, podId: string, pod: SandboxConfig, command: string[], name = "main"): Promise<string> {
+export async function createContainer(
+  peer: Peer,
+  podId: string,
+  pod: SandboxConfig,
+  command: string[],
+  name = "main",
+  image = busybox,
+): Promise<string> {
   const { containerId } = await peer.client.createContainer({
     podSandboxId: podId,
     config: {
       metadata: { name, attempt: 0 },
-      image: { image: busybox },
+      image: { image },
       command,
       logPath: `${name}.log`,
       linux: { resources: {}, securityContext: {} },

@@ -9,8 +9,14 @@ export const cridMetrics = "127.0.0.1:1339";
 const images = ["registry.k8s.io", "docker.io", "gcr.io"];
 
 /** Both daemons with the same shim, runc, CNI plugins, CNI chain and registry, each with a root, state, bridge and subnet of its own. */
-export function makePeers(options: { directory: string; registry: string; subnets: Record<PeerName, string> }): Record<PeerName, Peer> {
-  const { directory, registry, subnets } = options;
+export function makePeers(options: {
+  directory: string;
+  registry: string;
+  subnets: Record<PeerName, string>;
+  /** The executable to measure. */
+  executable?: string;
+}): Record<PeerName | "directories", Peer> {
+  const { directory, registry, subnets, executable = join(repo, "dist/bin/crid") } = options;
   const certs = join(directory, "certs.d");
   for (const host of images) {
     mkdirSync(join(certs, host), { recursive: true });
@@ -27,7 +33,9 @@ export function makePeers(options: { directory: string; registry: string; subnet
     return confDir;
   };
   return {
-    crid: crid(directory, certs, cni("crid"), env),
+    crid: crid(directory, certs, cni("crid"), env, executable),
+    // The same with layers as directories; only started by what compares the two.
+    directories: crid(directory, certs, cni("crid"), env, executable, "directories"),
     containerd: containerd(directory, certs, cni("containerd"), env),
   };
 }
@@ -52,8 +60,16 @@ function conflist(name: PeerName, subnet: string, dataDir: string): object {
   };
 }
 
-function crid(directory: string, certs: string, confDir: string, env: NodeJS.ProcessEnv): Peer {
-  const base = join(directory, "crid");
+function crid(
+  directory: string,
+  certs: string,
+  confDir: string,
+  env: NodeJS.ProcessEnv,
+  executable: string,
+  variant: "crid" | "directories" = "crid",
+): Peer {
+  const base = join(directory, variant);
+  mkdirSync(base, { recursive: true });
   const config = join(base, "config.yaml");
   const socket = join(base, "state", "crid.sock");
   writeFileSync(
@@ -63,13 +79,14 @@ function crid(directory: string, certs: string, confDir: string, env: NodeJS.Pro
       state: join(base, "state"),
       log: { level: "warn", format: "text" },
       grpc: { address: socket },
-      metrics: { address: cridMetrics },
+      metrics: { address: variant === "crid" ? cridMetrics : "" },
+      image: { snapshotter: variant === "crid" ? "auto" : "overlayfs" },
       runtime: { handlers: { runc: { shim: join(tools, "bin/containerd-shim-runc-v2"), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir },
       registry: { configPath: [certs] },
     }),
   );
-  return new Peer({ name: "crid", argv: [join(repo, "dist/bin/crid"), "serve", "--config", config], env, socket, directory });
+  return new Peer({ name: "crid", variant, argv: [executable, "serve", "--config", config], env, socket, directory });
 }
 
 function containerd(directory: string, certs: string, confDir: string, env: NodeJS.ProcessEnv): Peer {

@@ -11,7 +11,7 @@ export interface SinkResult {
 
 /** A form that a layer is unpacked into. Both forms pass the same tests. */
 export interface LayerSink extends TarSink {
-  /** The tar is over and its diff id is right: completes the layer and syncs it to disk. */
+  /** The tar is over and its diff id is right: completes the layer. A directory is on disk then; an image file is written, and not synced. */
   finish(): Promise<SinkResult>;
   /** Unpacking failed: closes what is open. What was written is the caller's to remove. */
   abandon(): void;

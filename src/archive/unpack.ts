@@ -23,7 +23,7 @@ export interface UnpackContext {
 
 /**
  * Unpacks a layer and checks its diff id. Runs on a worker thread (layer-unpacker.ts), since most file calls are synchronous.
- * When it returns, everything is on disk.
+ * When it returns, a directory is on disk; an EROFS image is written, and the snapshotter syncs it.
  *
  * @throws invalid-argument for a malformed or lying layer, resource-exhausted when the disk is full, the signal's reason
  */

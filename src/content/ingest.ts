@@ -20,7 +20,8 @@ export type IngestGrowth =
 export interface IngestFollower extends AsyncDisposable {
   /** Can be opened as long as this is not disposed of, whatever becomes of the ingest. */
   readonly path: string;
-  readonly bytes: number;
+  /** What is there now. */
+  readonly extent: { bytes: number; complete: boolean };
   onGrowth(listener: (growth: IngestGrowth) => void): Disposable;
 }
 
@@ -52,6 +53,8 @@ export class Ingest implements AsyncDisposable {
   #buffer: Buffer | undefined;
   #bufferedBytes = 0;
   #verified = false;
+  /** Verified and written, if not synced. */
+  #complete = false;
   readonly #followers = new Set<(growth: IngestGrowth) => void>();
 
   constructor(options: { digest: string; size: number; file: string; publish: (file: string) => Promise<void>; closed: () => void }) {
@@ -89,8 +92,8 @@ export class Ingest implements AsyncDisposable {
     const ingest = this;
     return {
       path: `/proc/self/fd/${handle.fd}`,
-      get bytes() {
-        return ingest.#written;
+      get extent() {
+        return { bytes: ingest.#written, complete: ingest.#complete };
       },
       onGrowth: (listener) => {
         this.#followers.add(listener);
@@ -149,6 +152,7 @@ export class Ingest implements AsyncDisposable {
     }
     try {
       await this.#flush();
+      this.#complete = true;
       this.#tell({ kind: "grown", bytes: this.size, complete: true });
       await this.#open.sync();
       await this.#close();

@@ -1,5 +1,5 @@
 import type { BlobExtent, BlobGrowth } from "../archive/growing-blob.ts";
-import { CridError, isKind } from "../base/errors.ts";
+import { CridError, isErrno, isKind } from "../base/errors.ts";
 import type { Ingest, IngestFollower } from "../content/ingest.ts";
 
 /** What was being read has been dropped: the download began anew. */
@@ -34,7 +34,7 @@ export class FollowedBlob implements AsyncDisposable {
     this.#follower = follower;
     this.#here = here;
     this.#signal = signal;
-    this.#extent = { bytes: follower.bytes, complete: false };
+    this.#extent = follower.extent;
     this.#subscription = follower.onGrowth((growth) => {
       if (growth.kind === "lost") this.#lost.abort(new BlobLost());
       else this.#grown(growth);
@@ -45,13 +45,12 @@ export class FollowedBlob implements AsyncDisposable {
     );
   }
 
-  /** @param here settles when the blob is in the store */
-  static async open(ingest: Ingest, here: Promise<void>, o: { signal: AbortSignal }): Promise<FollowedBlob> {
+  /** Undefined when it has just got its name, or was dropped. @param here settles when the blob is in the store */
+  static async open(ingest: Ingest, here: Promise<void>, o: { signal: AbortSignal }): Promise<FollowedBlob | undefined> {
     try {
       return new FollowedBlob(await ingest.follow(), here, ingest.size, o.signal);
     } catch (error) {
-      // It has just got its name, or was dropped.
-      if (isKind(CridError.from(error), "not-found")) throw new BlobLost();
+      if (isErrno(error, "ENOENT")) return undefined;
       throw error;
     }
   }

@@ -29,9 +29,6 @@ interface LayerRequest {
   signal: AbortSignal;
 }
 
-/** A smaller blob is here before the worker has begun. */
-const minFollowedBytes = 512 * 1024;
-
 /**
  * Brings layers here, each once, however many pulls want it at the same time: a layer is one flight by its chain id. Layers are
  * fetched and unpacked side by side, each while its blob still comes in; they are committed from the lowest up, as a layer's last
@@ -79,7 +76,7 @@ export class Layers {
   async #layer(layers: readonly Layer[], index: number, layer: Layer, source: PullSource, o: LayerRequest): Promise<void> {
     const { snapshotter, unpacker } = this.#options;
     unpacker.warm?.();
-    let follow = layer.blob.size >= minFollowedBytes;
+    let follow = true;
     for (let attempt = 0; ; ) {
       if (snapshotter.hasLayer(layer.chainId)) return;
       try {
@@ -113,7 +110,9 @@ export class Layers {
     try {
       const result = await this.#fill(stage, layer, source, o);
       await failpoint("image.pull.after-unpack", o);
+      const written = performance.now();
       await stage.seal(result);
+      const sealed = { ...result, syncMs: result.syncMs + performance.now() - written };
       // Joined, not awaited as ours: the layer below may be somebody else's flight, and must go on if that one leaves.
       const below = this.ensureLayer(layers, index - 1, source, o);
       below.catch(() => undefined);
@@ -121,7 +120,7 @@ export class Layers {
       await stage.commit(result, { onVisible: () => this.#announce(layer.chainId) });
       // Visible is enough to stand upon; an image needs it to be on the disk.
       await below;
-      source.progress.unpacked(result);
+      source.progress.unpacked(sealed);
     } catch (error) {
       await stage
         .abort()
@@ -144,7 +143,8 @@ export class Layers {
       const ingest = await Promise.race([here, arriving.promise]);
       if (ingest !== undefined) {
         await using followed = await FollowedBlob.open(ingest, here, o);
-        return await followed.read(({ file, growth, signal }) => unpacker.unpack({ ...job, file }, { growth, signal }));
+        if (followed !== undefined)
+          return await followed.read(({ file, growth, signal }) => unpacker.unpack({ ...job, file }, { growth, signal }));
       }
     }
     await here;

@@ -55,8 +55,8 @@ interface RootfsInfo {
  * EROFS images are mounted below `mounts` while a container uses them, root file systems of user namespaces below
  * `mounts`/idmapped.
  *
- * The order of writes of a commit: the unpacker has synced the files; layer.json is written and synced, which need not wait for
- * the layers below; the fixups sync what they touch; the staging directory is renamed to its name; `layers` is synced. A cut
+ * The order of writes of a commit: the files of a directory are synced by the unpacker; layer.json and an image file are synced
+ * side by side, which need not wait for the layers below; the fixups sync what they touch; the staging directory is renamed to its name; `layers` is synced. A cut
  * before the rename leaves an unnamed staging directory, one after it the whole layer.
  */
 export class OverlaySnapshotter implements Snapshotter {
@@ -116,7 +116,10 @@ export class OverlaySnapshotter implements Snapshotter {
     const infoOf = ({ bytes, inodes }: UnpackResult): LayerInfo => ({ chainId, parents: [...parents], form, bytes, inodes });
     let sealed: Promise<void> | undefined;
     const seal = (result: UnpackResult): Promise<void> => {
-      sealed ??= writeSynced(join(staging, "layer.json"), JSON.stringify(infoOf(result)));
+      sealed ??= Promise.all([
+        writeSynced(join(staging, "layer.json"), JSON.stringify(infoOf(result))),
+        ...(form === "erofs" ? [syncFile(path)] : []),
+      ]).then(() => undefined);
       return sealed;
     };
     return {
@@ -327,4 +330,9 @@ async function writeSynced(path: string, text: string): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+async function syncFile(path: string): Promise<void> {
+  await using file = await open(path, "r");
+  await file.sync();
 }

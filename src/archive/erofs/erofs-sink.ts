@@ -1,5 +1,4 @@
-import { closeSync, fsync, openSync, unlinkSync, writeSync } from "node:fs";
-import { promisify } from "node:util";
+import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
 import type { LayerSink, SinkResult } from "../layer-sink.ts";
@@ -99,7 +98,7 @@ export class ErofsSink implements LayerSink {
     this.#spool.append(file.tail);
   }
 
-  /** Writes the rest and syncs the image. */
+  /** Writes the rest. The image is one file: whoever gives it its name syncs it, beside what else he has to sync. */
   async finish(): Promise<SinkResult> {
     this.#spool.flush();
     const placement = new Placement(this.#tree.root);
@@ -116,8 +115,6 @@ export class ErofsSink implements LayerSink {
       uuid: this.#uuid,
     });
     writeSync(this.#fd, superblock, 0, superblock.length, superOffset);
-    // One is enough: the image has no name that anybody trusts before the snapshotter has renamed it, which comes after this.
-    await promisify(fsync)(this.#fd);
     this.#close();
     return {
       bytes: blocks * blockSize,
