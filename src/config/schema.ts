@@ -57,10 +57,11 @@ export const configSchema = z.strictObject({
       idleTimeout: duration.prefault("4h").describe("A stream without traffic is closed after this long."),
       tls: z
         .strictObject({
-          cert: absolutePath.describe("The certificate, PEM."),
-          key: absolutePath.describe("Its key, PEM."),
+          cert: absolutePath.optional().describe("The certificate, PEM. Without it and key: one of crid's own, signed by itself."),
+          key: absolutePath.optional().describe("Its key, PEM."),
           clientCA: absolutePath.optional().describe("Callers must show a certificate signed by it."),
         })
+        .refine(({ cert, key }) => (cert === undefined) === (key === undefined), { message: "cert and key come together" })
         .optional()
         .describe("Serve https. Not set: http."),
     })

@@ -7,10 +7,15 @@ const AF_INET6 = 10;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
 const SOL_SOCKET = 1;
 const SO_ERROR = 4;
+const IPPROTO_TCP = 6;
+const TCP_INFO = 11;
+/** linux/tcp.h: the peer has closed its side, or the connection is gone. */
+const TCP_CLOSE = 7;
+const TCP_CLOSE_WAIT = 8;
 
 const cSocket = declare<(domain: number, type: number, protocol: number) => number>("int socket(int domain, int type, int protocol)");
 const cConnect = declare<(fd: number, address: Buffer, length: number) => number>("int connect(int fd, void *address, uint32_t length)");
-const cGetsockopt = declare<(fd: number, level: number, name: number, value: Int32Array, length: Uint32Array) => number>(
+const cGetsockopt = declare<(fd: number, level: number, name: number, value: Int32Array | Uint8Array, length: Uint32Array) => number>(
   "int getsockopt(int fd, int level, int name, void *value, uint32_t *length)",
 );
 const cGetpeername = declare<(fd: number, address: Buffer, length: Uint32Array) => number>(
@@ -41,6 +46,17 @@ export function connectState(fd: number): "connected" | "pending" {
   const errno = lastErrno();
   if (errno === constants.errno.ENOTCONN) return "pending";
   throw errnoError(errno, "getpeername", `fd ${fd}`);
+}
+
+/**
+ * Whether the other end of a TCP connection has closed its side, without reading: the end of file is behind bytes that nobody wants yet.
+ * False for what is no TCP socket.
+ */
+export function peerHasClosed(fd: number): boolean {
+  // struct tcp_info begins with the state.
+  const info = new Uint8Array(8);
+  if (cGetsockopt(fd, IPPROTO_TCP, TCP_INFO, info, Uint32Array.of(info.length)) !== 0) return false;
+  return info[0] === TCP_CLOSE || info[0] === TCP_CLOSE_WAIT;
 }
 
 /** struct sockaddr_in: the family in host order, port and address in network order, eight bytes of nothing. */

@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { CridError, messageOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { AbandonedSockets } from "./abandoned.ts";
 import { dialPod } from "./port-forward/dial-pod.ts";
 import type { PortForwardRequest } from "./port-forward/forward.ts";
 import type { AttachRequest, Execer, ExecRequest } from "./remote-command/serve.ts";
@@ -42,12 +43,14 @@ export class StreamingServer {
   readonly #port: number;
   readonly #idleTimeoutMs: number;
   readonly #tls: TlsPaths | undefined;
+  readonly #tlsCheckMs: number | undefined;
   readonly #log: Logger;
   readonly #tokens = new Tokens<StreamRequest>();
   readonly #sessions: Sessions;
   readonly #webSockets: WebSocketServer;
   readonly #chosen = new WeakMap<IncomingMessage, string>();
   readonly #sockets = new Set<Duplex>();
+  readonly #abandoned: AbandonedSockets;
   #server: Server | SecureServer | undefined;
   #tlsFiles: Disposable | undefined;
   #url = "";
@@ -57,7 +60,10 @@ export class StreamingServer {
     /** 0 = any free one. */
     port: number;
     idleTimeoutMs: number;
+    /** Absent: plain http. Without files: a certificate of its own. */
     tls?: TlsPaths | undefined;
+    /** How often the files are looked at; for tests. */
+    tlsCheckMs?: number;
     targets: StreamTargets;
     log: Logger;
   }) {
@@ -65,6 +71,7 @@ export class StreamingServer {
     this.#port = options.port;
     this.#idleTimeoutMs = options.idleTimeoutMs;
     this.#tls = options.tls;
+    this.#tlsCheckMs = options.tlsCheckMs;
     this.#log = options.log;
     const { targets } = options;
     this.#sessions = new Sessions({
@@ -72,6 +79,7 @@ export class StreamingServer {
       dial: (sandboxId, port, { signal }) => dialPod({ sandboxId, netnsPath: targets.podNetns(sandboxId), port, signal }),
       log: options.log,
     });
+    this.#abandoned = new AbandonedSockets();
     this.#webSockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
@@ -120,6 +128,7 @@ export class StreamingServer {
   /** Cuts every stream; commands without a terminal run on. */
   async close(): Promise<void> {
     this.#tlsFiles?.[Symbol.dispose]();
+    this.#abandoned[Symbol.dispose]();
     const server = this.#server;
     if (server === undefined) return;
     this.#server = undefined;
@@ -189,6 +198,7 @@ export class StreamingServer {
 
   #own(socket: Socket): void {
     this.#sockets.add(socket);
+    this.#abandoned.watch(socket);
     socket.on("close", () => this.#sockets.delete(socket));
     socket.setNoDelay(true);
     socket.setTimeout(this.#idleTimeoutMs, () => socket.destroy());
@@ -201,7 +211,13 @@ export class StreamingServer {
   async #secureServer(paths: TlsPaths, settings: object): Promise<SecureServer> {
     const verify = paths.clientCA !== undefined;
     const server = createSecureServer({ ...settings, requestCert: verify, rejectUnauthorized: verify });
-    this.#tlsFiles = await watchTlsFiles({ paths, apply: (context) => server.setSecureContext(context), log: this.#log });
+    this.#tlsFiles = await watchTlsFiles({
+      paths,
+      host: reachable(this.#address),
+      apply: (context) => server.setSecureContext(context),
+      log: this.#log,
+      checkMs: this.#tlsCheckMs,
+    });
     return server;
   }
 }
@@ -209,7 +225,12 @@ export class StreamingServer {
 const noUpgrade: Refusal = { status: 400, body: "unable to upgrade: missing upgrade headers in request\n" };
 
 function baseUrl(scheme: string, address: string, port: number): string {
-  // Whoever listens everywhere is reached on loopback: the kubelet is on this machine.
-  const host = address === "0.0.0.0" ? "127.0.0.1" : address === "::" ? "::1" : address;
+  const host = reachable(address);
   return `${scheme}://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+/** Whoever listens everywhere is reached on loopback: the kubelet is on this machine. */
+function reachable(address: string): string {
+  if (address === "0.0.0.0") return "127.0.0.1";
+  return address === "::" ? "::1" : address;
 }
