@@ -14,6 +14,8 @@ import type { DiskUsage, Idmap, RootfsMount } from "../snapshot/snapshotter.ts";
 /** The pod's shim: the task service of one `containerd-shim-runc-v2`. */
 export interface ContainerShim {
   readonly address: ShimAddress;
+  /** The shim process. */
+  readonly pid: number;
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>;
   create(task: CreateTask, o: { signal: AbortSignal }): Promise<{ pid: number }>;
@@ -110,4 +112,6 @@ export interface ContainerCgroups {
   oomKills(path: string): Promise<number>;
   /** Kills every process in it. */
   killAll(path: string): Promise<void>;
+  /** A success when there is none. */
+  remove(path: string): Promise<void>;
 }

@@ -7,6 +7,7 @@ import type { TaskExit } from "../shim/task-types.ts";
 import { bundlePath, type ContainerContext } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
+import { clearLostCreate, settleCreate } from "./lost-create.ts";
 import { UNKNOWN_EXIT } from "./status.ts";
 
 /** Removing a task runs the low-level runtime once; a wedged one must not keep a container from being reported as exited. */
@@ -173,6 +174,21 @@ export async function killTask(shim: ContainerShim, id: string, options: { signa
     if (!isKind(error, "not-found")) throw CridError.from(error, `kill container ${shortId(id)}`);
   }
   await deleteTask(shim, id, options);
+}
+
+/**
+ * Undoes a Create that may have been given up: the task if there is one in the end, else what the runtime left.
+ */
+export async function undoCreate(
+  context: ContainerContext,
+  entry: ContainerEntry,
+  shim: ContainerShim,
+  options: { signal: AbortSignal },
+): Promise<void> {
+  const { id } = entry;
+  if (await settleCreate(shim, id, options)) return killTask(shim, id, options);
+  const cgroup = context.pods.get(entry.record.sandboxId).containerCgroupsPath(id);
+  await clearLostCreate(context, { id, bundle: bundlePath(context, id), binary: shim.address.binary, cgroup }, options);
 }
 
 async function deleteTask(shim: ContainerShim, id: string, options: { signal: AbortSignal }): Promise<void> {

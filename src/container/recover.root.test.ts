@@ -78,6 +78,29 @@ for (const { version, path, skip } of shimVersions) {
       await pod.stop();
       assert.deepEqual(await bed.leftovers(), []);
     });
+
+    test("a start that is given up while the OCI runtime is at it: nothing is left once the container is removed", async () => {
+      await using bed = await containerBed(path);
+      const pod = await bed.pod();
+      const before = await bed.leftovers();
+      for (const ms of [3, 12, 25, 40, 60]) {
+        const daemon = await bed.start();
+        daemon.containers.load();
+        const id = await daemon.containers.create(
+          { sandboxId: pod.id, config: bed.config({ attempt: ms, command: ["sleep", "1000"] }) },
+          limit(),
+        );
+        const started = daemon.containers.start(id, limit()).catch(() => {});
+        await sleep(ms);
+        await Promise.all([daemon.close(), started]);
+        const next = await bed.start();
+        next.containers.load();
+        await next.containers.adopt(id, await pod.shim(limit()), { logOpen: false, ...limit() });
+        await next.containers.remove(id, limit());
+        assert.deepEqual(await bed.leftovers(), before, `given up after ${ms} ms`);
+        await next.close();
+      }
+    });
   });
 }
 

@@ -2,10 +2,11 @@ import { CridError, isKind } from "../base/errors.ts";
 import { nowNanos } from "../base/time.ts";
 import { processStart } from "../linux/process.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
-import type { ContainerContext } from "./context.ts";
+import { bundlePath, type ContainerContext } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
-import { killTask, taskEnded, taskLost, watchExit, withoutProcess } from "./exit.ts";
+import { killTask, taskEnded, taskLost, undoCreate, watchExit, withoutProcess } from "./exit.ts";
+import { clearLostCreate } from "./lost-create.ts";
 import { releaseResources } from "./remove.ts";
 import { stdioPaths } from "./start.ts";
 import { START_ERROR } from "./status.ts";
@@ -18,6 +19,8 @@ import { START_ERROR } from "./status.ts";
  * 3. A process on record may run, may have ended, or may never have been: its shim knows. Until it has answered, the container is `unknown`.
  * 4. A shim that does not answer any more takes its containers with it.
  */
+
+const CLEAR_TIMEOUT_MS = 30_000;
 
 /** Takes the records into memory, without asking anybody: List and Status are right again at once. Answers those whose creation was interrupted. */
 export function loadContainers(context: ContainerContext): { interrupted: ContainerRecord[] } {
@@ -60,6 +63,8 @@ export async function adoptContainer(
     task = await shim.state(id, options);
   } catch (error) {
     if (!isKind(error, "not-found")) throw error;
+    // Between the shim's Create and its answer.
+    if (status.process?.pid === 0) await undoCreate(context, entry, shim, options);
     if (entry.state === "exited") entry.update(withoutProcess);
     else if (entry.state === "created") failStart(entry);
     else await taskLost(context, entry, "the shim has no such task after a restart of the daemon");
@@ -100,9 +105,23 @@ export async function adoptContainer(
 
 /** The pod's shim does not answer any more, or the node was started anew: the container is exited. */
 export async function loseContainer(context: ContainerContext, entry: ContainerEntry, why: string): Promise<void> {
-  if (entry.state === "created" && entry.record.status.process !== undefined) failStart(entry);
+  const { process } = entry.record.status;
+  if (entry.state === "created" && process !== undefined) {
+    await clearAfterShim(context, entry, process.shim.binary);
+    failStart(entry);
+  }
   if (entry.state === "exited" || entry.state === "created") return;
   await taskLost(context, entry, why);
+}
+
+/** Best effort: what is left is swept at a start that no record keeps from it. */
+async function clearAfterShim(context: ContainerContext, entry: ContainerEntry, binary: string): Promise<void> {
+  const cgroup = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
+  if (cgroup === undefined) return;
+  const task = { id: entry.id, bundle: bundlePath(context, entry.id), binary, cgroup };
+  await clearLostCreate(context, task, { signal: AbortSignal.timeout(CLEAR_TIMEOUT_MS) }).catch((error: unknown) => {
+    context.log.warn({ container: entry.id, err: error }, "cleaning up after a dead shim failed");
+  });
 }
 
 function failStart(entry: ContainerEntry): void {

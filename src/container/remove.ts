@@ -9,7 +9,7 @@ import { detachAll } from "../linux/mount.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import { bundlePath, type ContainerContext, dataPath } from "./context.ts";
 import type { ContainerEntry } from "./entry.ts";
-import { killTask, withoutProcess } from "./exit.ts";
+import { killTask, undoCreate, withoutProcess } from "./exit.ts";
 import { stopContainer } from "./stop.ts";
 
 /**
@@ -46,7 +46,10 @@ async function removeLeftTask(context: ContainerContext, entry: ContainerEntry, 
   const pod = context.pods.find(entry.record.sandboxId);
   try {
     if (pod === undefined) throw new CridError("unavailable", "the pod is gone");
-    await killTask(await pod.shim({ signal }), entry.id, { signal });
+    const shim = await pod.shim({ signal });
+    // One whose start was given up: the task may never have been, and yet left something.
+    if (process.pid === 0) await undoCreate(context, entry, shim, { signal });
+    else await killTask(shim, entry.id, { signal });
   } catch (error) {
     if (!isKind(error, "unavailable")) throw error;
     await context.shims

@@ -1,6 +1,6 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CridError, messageOf } from "../base/errors.ts";
+import { CridError, isKind, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { shortId } from "../base/ids.ts";
 import { Rollback } from "../base/rollback.ts";
@@ -13,7 +13,7 @@ import type { RuncOptions } from "../shim/task-types.ts";
 import type { RootfsMount } from "../snapshot/snapshotter.ts";
 import { bundlePath, type ContainerContext, ioPath, readyPod } from "./context.ts";
 import type { ContainerEntry } from "./entry.ts";
-import { killTask, watchExit, withoutProcess } from "./exit.ts";
+import { killTask, undoCreate, watchExit, withoutProcess } from "./exit.ts";
 import { userMapsOf } from "./pod-binds.ts";
 import { expectState, START_ERROR } from "./status.ts";
 import { targetPid } from "./target.ts";
@@ -86,12 +86,15 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   const bundle = bundlePath(context, id);
   const rootfs = JSON.parse(await readFile(join(bundle, "mounts.json"), "utf8")) as RootfsMount[];
   entry.update((status) => ({ ...status, process: { pid: 0, pidStart: "", shim: shim.address } }));
-  rollback.push("task", (undo) => killTask(shim, id, undo));
+  // What the shim answers with an error it has undone itself; what we give up goes on in it.
+  let givenUp = false;
+  rollback.push("task", (undo) => (givenUp ? undoCreate(context, entry, shim, undo) : killTask(shim, id, undo)));
   await failpoint("container.start.before-create", { signal });
-  const { pid } = await shim.create(
-    { id, bundle, rootfs, terminal: config.tty, ...stdio, runtimeOptions: ioOwned(pod.runtime.options, config, entry) },
-    { signal },
-  );
+  const runtimeOptions = ioOwned(pod.runtime.options, config, entry);
+  const { pid } = await shim.create({ id, bundle, rootfs, terminal: config.tty, ...stdio, runtimeOptions }, { signal }).catch((error) => {
+    givenUp = signal.aborted || isKind(error, "unavailable");
+    throw error;
+  });
   const pidStart = processStart(pid) ?? "";
   const exit = shim.wait(id, { signal: context.shutdown });
   // It is awaited below, but only if the start succeeds.

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { newId } from "../base/ids.ts";
 import { createLogger, silentLogger } from "../base/log.ts";
+import { Cgroups } from "../cgroup/cgroups.ts";
 import { detachAll } from "../linux/mount.ts";
 import { makeNetns } from "../linux/namespaces.ts";
 import { kill } from "../linux/process.ts";
@@ -21,7 +22,7 @@ import type { RuncOptions } from "../shim/task-types.ts";
 import { overlayMounts } from "../snapshot/overlay-mounts.ts";
 import { Store } from "../store/store.ts";
 import { Containers } from "./containers.ts";
-import type { ContainerCgroups, ContainerImages, ContainerTable, PodContext } from "./deps.ts";
+import type { ContainerImages, ContainerTable, PodContext } from "./deps.ts";
 import { LifecycleEvents } from "./events.ts";
 import { probeSpecHost } from "./spec-host.ts";
 
@@ -108,7 +109,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       images,
       logger,
       shims,
-      cgroups: testCgroups(),
+      cgroups: new Cgroups({ log }),
       table: store.containers,
       paths: { containersDir: join(dir, "containers"), bundlesDir },
       host,
@@ -291,18 +292,6 @@ function testImages(dir: string, image: ImageRecord): ContainerImages {
       return busybox;
     },
     releaseVolume: async (key) => rmSync(join(dir, "volumes", key), { recursive: true, force: true }),
-  };
-}
-
-function testCgroups(): ContainerCgroups {
-  const v2 = existsSync("/sys/fs/cgroup/cgroup.controllers");
-  const root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-  return {
-    oomKills: async (path) =>
-      Number(/^oom_kill (\d+)$/m.exec(readFileSync(`${root}${path}/${v2 ? "memory.events" : "memory.oom_control"}`, "utf8"))?.[1] ?? 0),
-    killAll: async (path) => {
-      for (const pid of readFileSync(`${root}${path}/cgroup.procs`, "utf8").split("\n").filter(Boolean)) kill(Number(pid), 9);
-    },
   };
 }
 

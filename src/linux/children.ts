@@ -14,6 +14,16 @@ export function childrenOf(pid: number): number[] {
   }
 }
 
+/** The argument vector of a process, its words parted by spaces; "" when it is gone. */
+export function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trimEnd();
+  } catch (error) {
+    if (isErrno(error, "ENOENT") || isErrno(error, "ESRCH")) return "";
+    throw error;
+  }
+}
+
 function threadChildren(pid: number, thread: string): number[] {
   try {
     const text = readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1");

@@ -20,8 +20,6 @@ import type { Table } from "../store/table.ts";
 
 /** The pod's shim, with what only its owner may do. */
 export interface PodShim extends ContainerShim {
-  /** The shim process. */
-  readonly pid: number;
   /** Asks the shim to end; it does so once no task is left in it. */
   shutdown(id: string, o: { signal: AbortSignal }): Promise<void>;
   /** Closes the connection; the shim lives on. */

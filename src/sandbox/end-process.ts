@@ -2,6 +2,7 @@ import { setTimeout } from "node:timers/promises";
 import { CridError, isKind } from "../base/errors.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
 import { linkSignals } from "../base/signals.ts";
+import { clearLostCreate, settleCreate } from "../container/lost-create.ts";
 import { childrenOf } from "../linux/children.ts";
 import { kill, killExactly } from "../linux/process.ts";
 import type { PodShim } from "./deps.ts";
@@ -15,8 +16,6 @@ const EXIT_TIMEOUT_MS = 5_000;
 const DELETE_TIMEOUT_MS = 10_000;
 const SHUTDOWN_TIMEOUT_MS = 3_000;
 const SHUTDOWN_RETRY_MS = 25;
-const CREATE_SETTLE_TIMEOUT_MS = 20_000;
-const POLL_MS = 20;
 
 /**
  * Ends the pause process and the shim: kill, wait, delete the task, shut the shim down. When the shim doesn't answer, its `delete`
@@ -29,8 +28,9 @@ export async function endProcess(env: Env, pod: Pod, options: { signal: AbortSig
   const shim = await findShim(env, pod, options);
   try {
     if (shim === undefined) throw new CridError("unavailable", "there is no shim");
-    await endTask(pod, shim, options);
+    const existed = await endTask(pod, shim, options);
     await shutDown(pod, shim, options);
+    if (!existed) await clearLost(env, pod, options);
   } catch (error) {
     if (shim !== undefined)
       env.deps.log.warn({ sandbox: pod.id, err: error }, "the pod's shim could not be ended in order; ending it by force");
@@ -57,9 +57,10 @@ async function findShim(env: Env, pod: Pod, options: { signal: AbortSignal }): P
   }
 }
 
-async function endTask(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<void> {
+/** @returns false when the Create was given up, and there is no task */
+async function endTask(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<boolean> {
   const process = pod.record.process;
-  if (process === undefined || process.pid === 0) await settleCreate(pod, shim, options);
+  if ((process === undefined || process.pid === 0) && !(await settleCreate(shim, pod.id, options))) return false;
   using link = linkSignals({ signals: [options.signal], timeoutMs: EXIT_TIMEOUT_MS, step: "end the pause process" });
   const { signal } = link;
   try {
@@ -77,26 +78,7 @@ async function endTask(pod: Pod, shim: PodShim, options: { signal: AbortSignal }
   } catch (error) {
     if (!isKind(error, "not-found")) throw error;
   }
-}
-
-/**
- * A Create whose caller has gone (its time was over, or the daemon was killed) goes on in the shim: the task appears when the OCI runtime
- * is done. Waits until it is there, or nothing is under way.
- */
-async function settleCreate(pod: Pod, shim: PodShim, options: { signal: AbortSignal }): Promise<void> {
-  using link = linkSignals({ signals: [options.signal], timeoutMs: CREATE_SETTLE_TIMEOUT_MS, step: "wait for a create under way" });
-  for (;;) {
-    // In this order: between the two questions a task may appear, but the runtime can't go unseen.
-    const busy = childrenOf(shim.pid).length > 0;
-    try {
-      await shim.state(pod.id, { signal: link.signal });
-      return;
-    } catch (error) {
-      if (!isKind(error, "not-found")) throw error;
-    }
-    if (!busy) return;
-    await setTimeout(POLL_MS, undefined, { signal: link.signal });
-  }
+  return true;
 }
 
 /** A shim refuses to end while it holds tasks: those of the containers, which have ended by now, are removed in these moments. */
@@ -111,7 +93,7 @@ async function shutDown(pod: Pod, shim: PodShim, options: { signal: AbortSignal 
 
 /** Also for a shim that hangs: it is found in /proc, as nobody answers who could tell its pid. */
 async function endByForce(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
-  const { shims, cgroups, log } = env.deps;
+  const { shims, log } = env.deps;
   const { process } = pod.record;
   if (process !== undefined && process.pid > 0) killExactly(process.pid, process.pidStart, SIGKILL);
   for (const { id, pid } of await shims.list()) {
@@ -122,16 +104,12 @@ async function endByForce(env: Env, pod: Pod, options: { signal: AbortSignal }):
     kill(pid, SIGKILL);
     for (const child of children) kill(child, SIGKILL);
   }
+  await clearLost(env, pod, options);
+}
+
+async function clearLost(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
   using link = linkSignals({ signals: [options.signal], timeoutMs: DELETE_TIMEOUT_MS, step: "shim delete" });
-  try {
-    const binary = process?.shim.binary ?? pod.runtime.shimBinary;
-    await shims.delete({ id: pod.id, bundle: pod.files.bundle, binary }, { signal: link.signal });
-  } catch (error) {
-    // Without a bundle there was never a task, or the state directory was emptied: then so was the runtime's state.
-    if (!isKind(error, "not-found")) throw error;
-  }
-  // A runtime that was killed before it wrote its state down leaves the cgroup, and nobody else knows of it.
+  const binary = pod.record.process?.shim.binary ?? pod.runtime.shimBinary;
   const cgroup = pod.containerCgroupsPath(pod.id);
-  await cgroups.killAll(cgroup);
-  await cgroups.remove(cgroup);
+  await clearLostCreate(env.deps, { id: pod.id, bundle: pod.files.bundle, binary, cgroup }, { signal: link.signal });
 }
