@@ -33,11 +33,13 @@ export async function attachContainer(
       // A terminal that goes away is no end of input: the next one attaches to the same shell.
       if (config.stdinOnce && !config.tty) await shim.closeIO(id, {}, { signal: context.shutdown });
     };
-    void Promise.allSettled([input(), resizeLoop(shim, id, {}, io.resize, signal)]);
+    void resizeLoop(shim, id, {}, io.resize, signal).catch(() => {});
     try {
       await context.logger.attach(id, {
         ...(io.stdout !== undefined && { stdout: io.stdout }),
         ...(io.stderr !== undefined && !config.tty && { stderr: io.stderr }),
+        // Not before: a process that answers the first line and ends would do so unheard.
+        onAttached: () => void input().catch(() => {}),
         signal: options.signal,
       });
     } catch (error) {

@@ -88,7 +88,7 @@ export interface ContainerLogger {
   drained(id: string, o: { timeoutMs: number; signal?: AbortSignal }): Promise<boolean>;
   reopen(id: string, logPath: string | undefined, o: { signal: AbortSignal }): Promise<void>;
   close(id: string): Promise<void>;
-  attach(id: string, o: { stdout?: Writable; stderr?: Writable; signal: AbortSignal }): Promise<void>;
+  attach(id: string, o: { stdout?: Writable; stderr?: Writable; onAttached?: () => void; signal: AbortSignal }): Promise<void>;
 }
 
 /** The table of the store. */

@@ -119,6 +119,15 @@ for (const { version, path, skip } of shimVersions) {
       while (containers.get(id).state !== "exited") await sleep(10);
       await assert.rejects(containers.attach(id, limit()), /CONTAINER_EXITED/);
     });
+
+    test("attach: input that is there at once waits until the answer will be heard", async () => {
+      await using bed = await containerBed(path);
+      const { containers, id } = await running(bed, { command: ["sh", "-c", "read x; echo got $x"], stdin: true, stdinOnce: true });
+      const out = new PassThrough();
+      const heard = text(out);
+      await containers.attach(id, { stdin: Readable.from([Buffer.from("one\n")]), stdout: out, ...limit() });
+      assert.equal(await heard, "got one\n");
+    });
   });
 }
 

@@ -15,13 +15,14 @@ import {
 /**
  * Reads one attachment's connection and passes the output on, at the pace of the slower writable. Does not end the writables.
  *
+ * @param onAttached called once the logger passes the output on: whoever types before that may miss the answer
  * @returns when the output has ended.
  * @throws CridError when the logger gave up or went away; the signal's reason when it aborts; a writable's error.
  */
 export async function readAttachment(
   socket: Socket,
   outputs: { stdout?: Writable | undefined; stderr?: Writable | undefined },
-  { signal }: { signal: AbortSignal },
+  { signal, onAttached }: { signal: AbortSignal; onAttached?: (() => void) | undefined },
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const frames = new FrameReader((type, payload) => {
@@ -44,6 +45,7 @@ export async function readAttachment(
       answered = true;
       const answer = JSON.parse(line) as LoggerAnswer;
       if (answer.error !== undefined) throw new CridError(answer.error.kind, answer.error.message);
+      onAttached?.();
       frames.push(chunk.subarray(end + 1));
     } catch (error) {
       reject(error);

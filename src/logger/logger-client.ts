@@ -105,12 +105,15 @@ export class LoggerClient {
    *
    * @throws CridError `not-found`; `aborted` when given up for slowness; the signal's reason; a writable's error.
    */
-  async attach(id: string, options: { stdout?: Writable | undefined; stderr?: Writable | undefined; signal: AbortSignal }): Promise<void> {
-    const { stdout, stderr, signal } = options;
+  async attach(
+    id: string,
+    options: { stdout?: Writable | undefined; stderr?: Writable | undefined; onAttached?: (() => void) | undefined; signal: AbortSignal },
+  ): Promise<void> {
+    const { stdout, stderr, onAttached, signal } = options;
     await this.#connect(signal);
     const socket = await connectTo(this.#socketPath, { signal });
     socket.write(`${JSON.stringify({ seq: 0, method: "attach", id, stdout: stdout !== undefined, stderr: stderr !== undefined })}\n`);
-    await readAttachment(socket, { stdout, stderr }, { signal });
+    await readAttachment(socket, { stdout, stderr }, { signal, onAttached });
   }
 
   /** Lets go of the logger and leaves it running: the daemon ends, the containers' output must not. */
