@@ -75,6 +75,8 @@ async function runCheck(cluster: Cluster, check: Check, namespace: string): Prom
   let failure: string | undefined;
   try {
     await kubectl.run(["create", "namespace", namespace]);
+    // Pods are refused before a controller has made the namespace's account.
+    await kubectl.run(["wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=30s"]);
     await check.run({
       cluster,
       namespace,

@@ -1,5 +1,7 @@
 import type { Check } from "../runner.ts";
 import { diskChecks } from "./disk.ts";
+import { faultChecks } from "./faults.ts";
+import { gateChecks } from "./gates.ts";
 import { lifecycleChecks } from "./lifecycle.ts";
 import { networkChecks } from "./network.ts";
 import { podChecks } from "./pods.ts";
@@ -16,4 +18,6 @@ export const checks: readonly Check[] = [
   ...probeChecks,
   ...diskChecks,
   ...restartChecks,
+  ...gateChecks,
+  ...faultChecks,
 ];

@@ -40,7 +40,7 @@ export const streamChecks: readonly Check[] = [
       await run(
         pod("p", {
           containers: [
-            shell("for i in 1 2 3; do echo line $i; done; echo err >&2; exec sleep 1000"),
+            shell("for i in 1 2 3; do echo line $i; done; sleep 0.1; echo err >&2; exec sleep 1000"),
             shell("echo other; exec sleep 1000", { name: "other" }),
           ],
         }),
@@ -104,7 +104,7 @@ export const streamChecks: readonly Check[] = [
 
   together("kubectl exec -t: a terminal with a size", async ({ cluster, namespace, run }) => {
     await run(pod("p"));
-    const argv = cluster.kubectl.argv(["exec", "-it", "p", "-n", namespace, "--", "sh", "-c", "tty; stty size; echo done"]);
+    const argv = cluster.kubectl.argv(["exec", "-it", "p", "-n", namespace, "--", "sh", "-c", "tty; sleep 0.5; stty size; echo done"]);
     const quoted = argv.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
     const text = await must(["script", "-qec", `stty rows 30 cols 100; ${quoted}`, "/dev/null"]);
     assert.match(text, /\/dev\/pts\/\d+\r?\n30 100\r?\ndone/);
@@ -124,8 +124,11 @@ export const streamChecks: readonly Check[] = [
         containers: [shell("while read line; do echo got $line; [ $line = end ] && break; done", { stdin: true, stdinOnce: true })],
       }),
     );
-    const { stdout } = await cluster.kubectl.try(["attach", "-i", "p", "-n", namespace], { input: "one\nend\n", timeoutMs: 30_000 });
-    assert.match(stdout, /got one\ngot end\n/);
+    const { stdout, stderr } = await cluster.kubectl.try(["attach", "-i", "p", "-n", namespace], {
+      input: "one\nend\n",
+      timeoutMs: 30_000,
+    });
+    assert.match(stdout, /got one\ngot end\n/, stderr);
     await cluster.kubectl.pod("p", namespace, "over", (object) => object.status?.phase === "Succeeded");
   }),
 
