@@ -14,7 +14,10 @@ import { ExecIo } from "./exec-io.ts";
 import { stateName } from "./status.ts";
 import type { StreamIo, TerminalSize } from "./stream-io.ts";
 
+const SIGHUP = 1;
 const SIGKILL = 9;
+/** How long a command whose terminal went away may take to end by itself. */
+const HANGUP_MS = 1_000;
 const START_TIMEOUT_MS = 60_000;
 /** How long a killed exec may take to be gone, and then its output to end. */
 const KILLED_TIMEOUT_MS = 10_000;
@@ -73,7 +76,7 @@ export async function runExec(
       const ended = new AbortController();
       void feed(shim, id, execId, io, request, ended.signal);
       try {
-        const { exitStatus } = await exitOrKill(shim, entry, execId, exit, request.timeoutMs, signal);
+        const { exitStatus } = await exitOrKill(shim, entry, execId, exit, request, signal);
         held = !(await drained(output, io, context.settings.drainExecTimeoutMs, signal));
         return { exitCode: exitStatus };
       } catch (error) {
@@ -132,7 +135,7 @@ async function exitOrKill(
   entry: ContainerEntry,
   execId: string,
   exit: Promise<{ exitStatus: number }>,
-  timeoutMs: number,
+  { timeoutMs, tty }: Pick<ExecRequest, "timeoutMs" | "tty">,
   signal: AbortSignal,
 ): Promise<{ exitStatus: number }> {
   using limits = linkSignals({ signals: [signal], ...(timeoutMs > 0 && { timeoutMs }), step: "exec" });
@@ -141,6 +144,11 @@ async function exitOrKill(
   } catch (error) {
     if (!limits.signal.aborted) throw error;
     const killing = AbortSignal.timeout(KILLED_TIMEOUT_MS);
+    if (tty && signal.aborted) {
+      // The terminal went away: a shell gets to save its history and to pass the hangup on to its jobs.
+      await ignoreNotFound(shim.kill(entry.id, { signal: SIGHUP, all: false, execId }, { signal: killing }));
+      if (await settlesWithin(exit, HANGUP_MS)) throw signal.reason;
+    }
     await ignoreNotFound(shim.kill(entry.id, { signal: SIGKILL, all: false, execId }, { signal: killing }));
     await raceAbort(exit, killing).catch(() => {});
     if (signal.aborted) throw signal.reason;

@@ -110,19 +110,17 @@ test("a reader that is slow holds the process, not memory", async () => {
   assert.deepEqual(JSON.parse(await text(the(error).input)), success);
 });
 
-test("the client goes away: stdin ends, a terminal is hung up, a command without one runs on", async () => {
+test("the client goes away: the command goes with it, with or without a terminal", async () => {
   await using fixture = await StreamingFixture.make();
   const cat = await SpdyTestClient.dial(fixture.exec(["cat"], { stdin: true }), v4);
   await openStreams(cat, ["error", "stdin", "stdout"]);
   const tty = await SpdyTestClient.dial(fixture.exec(["sleep", "60"], { tty: true }), v4);
   await openStreams(tty, ["error", "stdout", "resize"]);
-  const plain = await SpdyTestClient.dial(fixture.exec(["sh", "-c", "sleep 0.7; head -c 1000000 /dev/zero"]), v4);
+  const plain = await SpdyTestClient.dial(fixture.exec(["sleep", "60"]), v4);
   await openStreams(plain, ["error", "stdout"]);
   while (fixture.targets.running < 3) await delay(10);
   for (const client of [cat, tty, plain]) client.close();
-  await delay(300);
-  assert.equal(fixture.targets.running, 1);
-  await delay(700);
+  for (let tries = 0; fixture.targets.running > 0 && tries < 100; tries++) await delay(20);
   assert.equal(fixture.targets.running, 0);
 });
 

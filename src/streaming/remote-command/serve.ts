@@ -17,7 +17,7 @@ export interface ProcessStreams {
 /** What runs commands in containers, and connects to their own processes. */
 export interface Execer {
   /**
-   * Runs a command to its end. An abort of `signal` hangs the command up.
+   * Runs a command to its end. An abort of `signal` ends it: hung up with a terminal, killed without.
    *
    * @throws CridError when it cannot be started
    */
@@ -40,8 +40,8 @@ export interface AttachRequest extends WantedStreams {
 /**
  * Runs a request over a client's session and tells the client how it ended.
  *
- * When the client goes away: stdin has ended, output is thrown away. A command with a terminal is hung up. One without runs on to its
- * own end, as it does under containerd, where however it may block for ever on output that nobody reads.
+ * When the client goes away stdin ends and `signal` aborts: the command is ended with it, as under containerd, since nobody would see
+ * its end and its output would have nowhere to go. An attached process lives on.
  */
 export async function serveRemoteCommand(options: {
   session: RemoteSession;
@@ -57,8 +57,7 @@ export async function serveRemoteCommand(options: {
     ...(session.stderr !== undefined && { stderr: session.stderr }),
     ...(session.sizes !== undefined && { resize: session.sizes }),
   };
-  const never = new AbortController().signal;
-  const signal = request.kind === "attach" || request.tty ? session.gone : never;
+  const signal = session.gone;
   let outcome: Outcome;
   try {
     outcome =
