@@ -167,6 +167,21 @@ test("names: a tag alone, one given from outside, none, several images", async (
   assert.deepEqual(byTag?.repoTags, ["registry.example/base:v7"]);
   const [byName] = await node.images.import(pieces(tagOnly), { name: "other:v1", signal });
   assert.deepEqual(byName?.repoTags, ["docker.io/library/other:v1", "registry.example/base:v7"]);
+  const edited = await tar(
+    layout(
+      [
+        named(plain.manifest, "docker.io/library/kept:1"),
+        {
+          ...named(image.manifest, "docker.io/library/kept:1"),
+          annotations: { "io.containerd.image.name": "docker.io/library/kept:1", "org.opencontainers.image.ref.name": "2" },
+        },
+      ],
+      [...partsOf(image), ...partsOf(plain)],
+    ),
+  );
+  await node.images.import(pieces(edited), { signal });
+  assert.equal(node.images.get("kept:1")?.id, plain.config.digest);
+  assert.equal(node.images.get("kept:2")?.id, image.config.digest, "umoci's copy of an entry with another tag");
   const two = await tar(
     layout(
       [named(image.manifest, "docker.io/library/one:1"), named(plain.manifest, "docker.io/library/two:2")],

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isDigest } from "../../base/digest.ts";
 import { CridError, isKind } from "../../base/errors.ts";
 import type { Descriptor } from "../../registry/descriptor.ts";
-import { formatReference, parseReference } from "../../registry/reference.ts";
+import { formatReference, parseReference, repositoryOf } from "../../registry/reference.ts";
 import { check, chooseManifest, type Index, type Manifest, parseManifest, parseObject } from "../manifest.ts";
 import type { Platform } from "../platform.ts";
 import { type ArchivedImage, maxArchiveJsonBytes } from "./archived-image.ts";
@@ -50,13 +50,11 @@ export async function readOciLayout(
 
 /** Entries of one name are the platforms of one image; each without a name is an image of its own. */
 function groups(entries: Entry[]): Entry[][] {
-  const byName = new Map<string, Entry[]>();
-  for (const [index, entry] of entries.entries()) {
-    const name = entry.annotations?.[containerdName] ?? entry.annotations?.[ociName];
-    const key = name === undefined ? `#${index}` : `=${name}`;
-    byName.set(key, [...(byName.get(key) ?? []), entry]);
-  }
-  return [...byName.values()];
+  const byName = Map.groupBy(entries.entries(), ([index, { annotations }]) => {
+    const names = [annotations?.[containerdName] ?? "", annotations?.[ociName] ?? ""];
+    return names.every((name) => name === "") ? `#${index}` : names.join(" ");
+  });
+  return [...byName.values()].map((group) => group.map(([, entry]) => entry));
 }
 
 async function readImage(archive: StagedArchive, group: Entry[], o: { platform: Platform; allPlatforms: boolean }): Promise<ArchivedImage> {
@@ -130,11 +128,16 @@ async function readIfImage(archive: StagedArchive, descriptor: Descriptor): Prom
 }
 
 function namesOf({ annotations }: Entry): Pick<ArchivedImage, "tags" | "plainTag"> {
-  const name = annotations?.[containerdName] ?? annotations?.[ociName] ?? "";
-  if (name === "") return { tags: [] };
-  if (!/[:/]/.test(name) && annotations?.[containerdName] === undefined) return { tags: [], plainTag: name };
+  const full = annotations?.[containerdName] ?? "";
+  const other = annotations?.[ociName] ?? "";
+  const plainTag = other === "" || /[:/]/.test(other) ? {} : { plainTag: other };
+  const name = full !== "" ? full : plainTag.plainTag === undefined ? other : "";
+  if (name === "") return { tags: [], ...plainTag };
   const reference = parseReference(name);
-  return { tags: reference.digest === undefined ? [formatReference(reference)] : [] };
+  if (reference.digest !== undefined) return { tags: [], ...plainTag };
+  // umoci gives a copy of an entry another tag and leaves the name that it does not know.
+  const tag = plainTag.plainTag ?? reference.tag;
+  return { tags: [formatReference(parseReference(`${repositoryOf(reference)}:${tag}`))], ...plainTag };
 }
 
 function platformOf(platform: Entry["platform"]): { platform?: Platform } {

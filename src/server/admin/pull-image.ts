@@ -1,3 +1,4 @@
+import type { PullReport } from "../../image/progress.ts";
 import { formatReference, parseReference } from "../../registry/reference.ts";
 import { filled } from "../convert/fields.ts";
 import { fromPull, fromRecord, toAuth } from "./admin-convert.ts";
@@ -12,8 +13,20 @@ export function pullImage({ images }: Pick<AdminServices, "images">): AdminHandl
     const auth = toAuth(credentials);
     const pull = (o: { signal: AbortSignal }) => images.pull(ref, { ...(auth && { auth }), ...o });
     const look = () => images.pulls().find((report) => report.ref === name);
+    let last: PullReport | undefined;
     for await (const event of watchProgress(pull, look, { signal })) {
-      yield "seen" in event ? { progress: fromPull(event.seen) } : { image: fromRecord(event.result) };
+      if ("seen" in event) {
+        last = event.seen;
+        yield { progress: fromPull(last) };
+        continue;
+      }
+      // The end comes between two looks.
+      if (last !== undefined) yield { progress: fromPull(finished(last)) };
+      yield { image: fromRecord(event.result) };
     }
   };
+}
+
+function finished(report: PullReport): PullReport {
+  return { ...report, blobs: report.blobs.map((blob) => ({ ...blob, state: "done", bytes: blob.size })) };
 }
