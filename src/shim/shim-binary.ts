@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { containerd } from "../../api/shim/task.js";
 import { CridError, isErrno, messageOf } from "../base/errors.ts";
+import { nowNanos } from "../base/time.ts";
 import { type SpawnResult, spawnProcess } from "../linux/spawn.ts";
 import { type BootstrapAnswer, encodeBootstrapParams, encodeOptions, parseBootstrapAnswer } from "./bootstrap.ts";
 import type { DeletedTask, RuncOptions } from "./task-types.ts";
@@ -84,6 +85,9 @@ export async function runShimDelete(
   options: { signal?: AbortSignal },
 ): Promise<DeletedTask> {
   const result = await run(setting, task, "delete", { timeoutMs: deleteTimeoutMs, ...options });
+  // Shims of 1.6 and 1.7 fail where no Create has come as far as to write down the runtime; nothing is mounted before that, and no runtime was run.
+  if (result.status !== 0 && /open .*\/runtime: no such file/.test(result.stderr.toString()))
+    return { pid: 0, exitStatus: 137, exitedAt: nowNanos() };
   if (result.status !== 0) throw new CridError("internal", `${task.binary} delete ${ending(result)}`);
   try {
     const { pid, exitStatus, exitedAt } = containerd.task.v3.DeleteResponse.decode(result.stdout);

@@ -167,6 +167,17 @@ for (const { version, path: binary, skip } of shimBinaries) {
       await until("nothing is left", async () => (await bed.leftovers()).length === 0);
     });
 
+    test("delete of a bundle that no Create has reached is a success", async () => {
+      await using bed = await shimBed();
+      const pod = await bed.bundle({});
+      assert.equal((await bed.shims.delete({ ...pod, binary }, limit())).exitStatus, 137);
+      const shim = await bed.shims.start({ ...pod, binary, runtimeOptions: bed.options }, limit());
+      kill(shim.pid, 9);
+      await shim.closed;
+      assert.equal((await bed.shims.delete({ ...pod, binary }, limit())).exitStatus, 137);
+      await until("nothing is left", async () => (await bed.leftovers()).length === 0);
+    });
+
     test("a killed shim: closed settles, connect is refused, delete cleans", async () => {
       await using bed = await shimBed();
       const pod = await bed.bundle({});
