@@ -11,16 +11,20 @@ export function family(options: { name: string; summary: string; commands: Recor
   return {
     usage: `${names.join(" | ")} ...`,
     summary,
+    // The first line is the usage, as with every other command: bash completion reads it.
     async help(args) {
       const word = args.find((arg) => !arg.startsWith("-"));
-      const load = find(word);
-      const shown = load === undefined ? Object.entries(commands) : [[word ?? "", load] as const];
-      const lines = [];
-      for (const [subcommand, loadOne] of shown) {
-        const { command } = await loadOne();
-        lines.push(`  crid ${name} ${subcommand} ${command.usage}`.trimEnd(), `      ${command.summary}`);
+      const one = find(word);
+      if (one !== undefined) {
+        const { command } = await one();
+        return `crid ${name} ${word} ${command.usage}\n\n${command.summary}\n`;
       }
-      return load === undefined ? `${summary}\n\n${lines.join("\n")}\n` : `${lines.join("\n")}\n`;
+      const lines = [`crid ${name} ${this.usage}`, "", summary, ""];
+      for (const [subcommand, load] of Object.entries(commands)) {
+        const { command } = await load();
+        lines.push(`  crid ${name} ${subcommand} ${command.usage}`, `      ${command.summary}`);
+      }
+      return `${lines.join("\n")}\n`;
     },
     async run([word, ...rest]) {
       const load = find(word);
