@@ -45,8 +45,9 @@ function fault(
 
 /** Bad input on a node: said in the pod's events, and mended without a restart. */
 export const faultChecks: readonly Check[] = [
-  fault("a conflist that is no JSON", {
-    breaks: async ({ worker }) => void (await worker.shell(`cp ${conflist} /root/good; echo '{' >${conflist}`)),
+  fault("a conflist that is no JSON, and no other", {
+    // Gone first: the last good text of a file that breaks stays in use.
+    breaks: async ({ worker }) => void (await worker.shell(`mv ${conflist} /root/good; sleep 1; echo '{' >${conflist}; sleep 1`)),
     says: /10-podnet\.conflist|cni/i,
     mends: async ({ worker }) => void (await worker.run(["cp", "/root/good", conflist])),
   }),

@@ -26,9 +26,12 @@ async function killPause({ cluster, namespace }: CheckContext, name: string): Pr
 export const lifecycleChecks: readonly Check[] = [
   together("a container that fails is started again, with backoff and its exit code", async ({ cluster, namespace, create }) => {
     await create(pod("p", { containers: [shell("exit 7")] }));
-    const object = await cluster.kubectl.pod("p", namespace, "in CrashLoopBackOff", waiting("CrashLoopBackOff"));
+    const again = (each: KubeObject): boolean => statusOf(each).restartCount >= 2 && statusOf(each).lastState.terminated !== undefined;
+    const object = await cluster.kubectl.pod("p", namespace, "restarted twice", again, 90_000);
     assert.equal(statusOf(object).lastState.terminated?.exitCode, 7);
     assert.equal(statusOf(object).lastState.terminated?.reason, "Error");
+    const events = await cluster.kubectl.events("p", namespace);
+    assert.ok(events.some(({ reason }) => reason === "BackOff"));
   }),
 
   together("termination messages: from the file, and from the log on an error", async ({ cluster, namespace, create }) => {
