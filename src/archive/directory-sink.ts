@@ -18,8 +18,8 @@ import { setXattrs } from "./file-attributes.ts";
 import { cleanPath, splitPath, whiteoutOf } from "./layer-path.ts";
 import type { LayerSink, SinkResult } from "./layer-sink.ts";
 import { LayerTree } from "./layer-tree.ts";
+import type { TarEntry } from "./tar-entry.ts";
 import { malformed } from "./tar-header.ts";
-import type { TarEntry } from "./tar-reader.ts";
 import type { LayerFixups } from "./unpack-job.ts";
 
 /**
@@ -154,6 +154,7 @@ export class DirectorySink implements LayerSink {
     this.#tree.clear(path);
     try {
       if (source === undefined) throw Object.assign(new Error(), { code: "ENOENT" });
+      if (this.#tree.isDirectory(source)) throw malformed(`hard link ${JSON.stringify(entry.path)} to a directory`);
       linkSync(this.#tree.absolute(source), this.#tree.absolute(path));
     } catch (error) {
       if (!isErrno(error, "ENOENT")) throw error;

@@ -51,6 +51,14 @@ export class GrowingBlob implements AsyncDisposable {
     return head.subarray(0, bytesRead);
   }
 
+  /** The last bytes, once all is there. */
+  async tail(length: number): Promise<Buffer> {
+    while (!this.#extent.complete) await this.#more();
+    const tail = Buffer.alloc(length);
+    await this.#handle.read(tail, 0, length, Math.max(0, this.#extent.bytes - length));
+    return tail;
+  }
+
   /** The next bytes into the buffer; answers how many, 0 at the end. @throws data-loss when the file is shorter than was said */
   async read(into: Buffer): Promise<number> {
     while (this.#position >= this.#extent.bytes) {

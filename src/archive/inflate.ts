@@ -37,6 +37,7 @@ export async function inflate(compression: Compression, read: ReadBytes, take: T
   const stream = inflater(compression);
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => undefined);
+  const finished = Promise.withResolvers<void>();
   stream.on("error", (error) => ended.reject(damaged(error)));
   stream.on("data", (chunk: Buffer) => {
     try {
@@ -48,13 +49,13 @@ export async function inflate(compression: Compression, read: ReadBytes, take: T
     release(chunk);
   });
   const written = (chunk: Buffer): Promise<void> => new Promise((resolve) => stream.write(chunk, () => resolve()));
-  const finished = new Promise<void>((resolve) => stream.once("end", resolve));
+  stream.once("end", finished.resolve);
   try {
     for (let got = await read(input); got > 0; got = await read(input)) {
       await Promise.race([written(input.subarray(0, got)), ended.promise]);
     }
     stream.end();
-    await Promise.race([finished, ended.promise]);
+    await Promise.race([finished.promise, ended.promise]);
   } finally {
     stream.destroy();
   }

@@ -4,19 +4,32 @@ import { malformed } from "./tar-header.ts";
  * The name of a tar entry as a path below the layer's root: no leading or trailing slash, no "." and no empty part; "" is the
  * root. Absolute names count from the root, as GNU tar and containerd take them.
  *
- * @throws invalid-argument for a name with a ".." part (no honest tool writes one into a layer) and for one over PATH_MAX
+ * @throws invalid-argument for a name with a ".." part (no honest tool writes one into a layer), for one over PATH_MAX, and for one
+ * with a part over NAME_MAX
  */
 export function cleanPath(name: string): string {
-  if (name.length > pathMax) throw malformed(`a name of ${name.length} bytes (${JSON.stringify(name.slice(0, 60))}...)`);
+  checkLength(name);
+  if (tooLongPart.test(name)) throw malformed(`a name with a part of more than 255 bytes (${shown(name)})`);
   if (name === "" || !needsCleaning.test(name)) return name;
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
-  if (parts.includes("..")) throw malformed(`entry ${JSON.stringify(name)} points outside of its directory`);
+  if (parts.includes("..")) throw malformed(`entry ${shown(name)} points outside of its directory`);
   return parts.join("/");
 }
 
 /** The kernel takes no longer path; it also bounds the depth of what walks a path part by part. */
 const pathMax = 4096;
+const tooLongPart = /[^/]{256}/;
 const needsCleaning = /(^|\/)\.{0,2}(\/|$)/;
+
+/** @throws invalid-argument for a path that the kernel would not take */
+export function checkLength(path: string): void {
+  if (path.length >= pathMax) throw malformed(`a name of ${path.length} bytes (${shown(path)})`);
+}
+
+/** A name for a message. */
+export function shown(path: string): string {
+  return path.length <= 100 ? JSON.stringify(path) : `${JSON.stringify(path.slice(0, 60))}...`;
+}
 
 /** The directory part ("" for the root) and the last part. */
 export function splitPath(path: string): { parent: string; base: string } {
@@ -24,14 +37,19 @@ export function splitPath(path: string): { parent: string; base: string } {
   return slash < 0 ? { parent: "", base: path } : { parent: path.slice(0, slash), base: path.slice(slash + 1) };
 }
 
-/** The path of `target` seen from a link in directory `from`, with ".." stopping at the root, as in a chroot. */
+/**
+ * The path of `target` seen from a link in directory `from`, with ".." stopping at the root, as in a chroot.
+ * @throws invalid-argument when it is over PATH_MAX: links to links could make it as deep as they like
+ */
 export function resolveLink(from: string, target: string): string {
   const parts = target.startsWith("/") || from === "" ? [] : from.split("/");
   for (const part of target.split("/")) {
     if (part === "..") parts.pop();
     else if (part !== "" && part !== ".") parts.push(part);
   }
-  return parts.join("/");
+  const path = parts.join("/");
+  checkLength(path);
+  return path;
 }
 
 /** What an entry of a layer means for the layers below (OCI image spec, "Layer", whiteouts). */

@@ -2,7 +2,7 @@ import { type BigIntStats, chmodSync, lstatSync, mkdirSync, readlinkSync, rmSync
 import { isErrno } from "../base/errors.ts";
 import { mknod, S_IFCHR } from "../linux/files.ts";
 import { lsetxattr } from "../linux/xattr.ts";
-import { resolveLink, splitPath } from "./layer-path.ts";
+import { checkLength, resolveLink, shown, splitPath } from "./layer-path.ts";
 import { malformed } from "./tar-header.ts";
 
 const maxLinkHops = 40;
@@ -53,42 +53,54 @@ export class LayerTree {
    *
    * @throws invalid-argument when something on the way is no directory, or links go round in a circle
    */
-  directory(path: string, hops = 0): string {
+  directory(path: string): string {
     if (this.#known.has(path)) return path;
-    const { parent, base } = splitPath(path);
-    const within = this.directory(parent, hops);
-    const at = within === "" ? base : `${within}/${base}`;
-    if (this.#known.has(at)) return at;
-    const stat = this.#lstat(at);
-    if (stat === undefined || isWhiteout(stat)) {
+    return this.#walk(path, (at, what) => {
+      if (what === "file") throw malformed(`${shown(at)} is a file and has entries below it`);
       this.makeDirectory(at);
       this.#implied.add(at);
-    } else if (stat.isSymbolicLink()) {
-      if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
-      return this.directory(resolveLink(within, readlinkSync(this.absolute(at), "latin1")), hops + 1);
-    } else if (!stat.isDirectory()) {
-      throw malformed(`${JSON.stringify(at)} is a file and has entries below it`);
-    }
-    this.#remember(at);
-    return at;
+      return true;
+    }) as string;
   }
 
   /** Where an existing path really is, links in its directory part followed inside the root; undefined when it isn't there. */
-  locate(path: string, hops = 0): string | undefined {
+  locate(path: string): string | undefined {
     const { parent, base } = splitPath(path);
-    let within: string | undefined = parent;
-    if (!this.#known.has(parent)) {
-      within = this.locate(parent, hops);
-      if (within === undefined) return undefined;
-      const stat = this.#lstat(within);
-      if (stat?.isSymbolicLink() === true) {
-        if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
-        return this.locate(joined(resolveLink(splitPath(within).parent, readlinkSync(this.absolute(within), "latin1")), base), hops + 1);
-      }
-      if (stat?.isDirectory() !== true) return undefined;
-    }
+    const within = this.#walk(parent, () => false);
+    if (within === undefined) return undefined;
     const at = joined(within, base);
     return this.#lstat(at) === undefined ? undefined : at;
+  }
+
+  /**
+   * Walks down from the root, part by part; a loop, since links can make a way of a hundred thousand parts.
+   * @param onMissing called where there is no directory; whether there is one now
+   */
+  #walk(path: string, onMissing: (at: string, what: "nothing" | "file") => boolean): string | undefined {
+    let at = "";
+    let rest = path === "" ? [] : path.split("/");
+    for (let hops = 0; rest.length > 0; ) {
+      const next = joined(at, rest.shift() ?? "");
+      checkLength(next);
+      if (!this.#known.has(next)) {
+        const stat = this.#lstat(next);
+        if (stat?.isSymbolicLink() === true) {
+          if (++hops > maxLinkHops) throw malformed(`too many links on the way to ${shown(path)}`);
+          const way = joined(resolveLink(at, readlinkSync(this.absolute(next), "latin1")), rest.join("/"));
+          checkLength(way);
+          rest = way.split("/").filter((part) => part !== "");
+          at = "";
+          continue;
+        }
+        if (stat?.isDirectory() !== true) {
+          const what = stat === undefined || isWhiteout(stat) ? "nothing" : "file";
+          if (!onMissing(next, what)) return undefined;
+        }
+        this.#remember(next);
+      }
+      at = next;
+    }
+    return at;
   }
 
   /** Makes the directory unless there; anything else in its place goes away. Over a whiteout it becomes opaque. */
@@ -114,7 +126,8 @@ export class LayerTree {
     if (stat === undefined) return;
     if (!stat.isDirectory()) return unlinkSync(this.absolute(path));
     rmSync(this.absolute(path), { recursive: true, force: true });
-    for (const known of [...this.#known]) if (known === path || known.startsWith(`${path}/`)) this.#known.delete(known);
+    // All of them, not those below alone: looking through them for each of many such entries would take for ever.
+    this.#forget();
   }
 
   makeOpaque(directory: string): void {
@@ -135,11 +148,13 @@ export class LayerTree {
   }
 
   #remember(path: string): void {
-    if (this.#known.size >= maxKnown) {
-      this.#known.clear();
-      this.#known.add("");
-    }
+    if (this.#known.size >= maxKnown) this.#forget();
     this.#known.add(path);
+  }
+
+  #forget(): void {
+    this.#known.clear();
+    this.#known.add("");
   }
 
   #lstat(path: string): Stats | undefined {
@@ -158,5 +173,5 @@ export function isWhiteout(stat: Stats | BigIntStats): boolean {
 }
 
 function joined(directory: string, base: string): string {
-  return directory === "" ? base : `${directory}/${base}`;
+  return directory === "" || base === "" ? directory + base : `${directory}/${base}`;
 }

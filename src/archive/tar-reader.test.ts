@@ -4,8 +4,9 @@ import fc from "fast-check";
 import { pack } from "tar-stream";
 import { CridError } from "../base/errors.ts";
 import { cleanPath, resolveLink, whiteoutOf } from "./layer-path.ts";
+import type { TarEntry } from "./tar-entry.ts";
 import { parsePax, paxTime } from "./tar-pax.ts";
-import { type TarEntry, TarReader, type TarSink } from "./tar-reader.ts";
+import { TarReader, type TarSink } from "./tar-reader.ts";
 
 interface Seen {
   entry: TarEntry;

@@ -1,3 +1,5 @@
+import { checkEntry } from "./entry-rules.ts";
+import type { TarEntry } from "./tar-entry.ts";
 import {
   blockSize,
   isZeroBlock,
@@ -11,23 +13,6 @@ import {
 } from "./tar-header.ts";
 import { type PaxRecords, parsePax, parseSparseList, paxNumber, paxTime, paxXattrs } from "./tar-pax.ts";
 
-/** One file of the archive, with everything that PAX records and GNU extensions say of it. Names are one character a byte. */
-export interface TarEntry {
-  path: string;
-  type: TarType;
-  linkName: string;
-  /** Permission bits with setuid, setgid and sticky. */
-  mode: number;
-  uid: number;
-  gid: number;
-  /** Bytes of the file as it will be, holes included. */
-  size: number;
-  mtime: { seconds: number; nanos: number };
-  devMajor: number;
-  devMinor: number;
-  xattrs: Map<string, Buffer>;
-}
-
 /** Takes what the reader finds, in the archive's order: entry, its data, entryEnd. */
 export interface TarSink {
   entry(entry: TarEntry): void;
@@ -39,12 +24,13 @@ export interface TarSink {
 /** Longest PAX header, long name or sparse map taken; GNU tar and Go's reader stop at 1 MiB too. */
 const maxMetaBytes = 1024 * 1024;
 const maxSparseRegions = 1_000_000;
+const maxGlobalRecords = 1000;
 
 type State =
   | { at: "header" }
   | { at: "meta"; header: RawHeader; parts: Buffer[]; left: number }
   | { at: "old-sparse"; header: RawHeader; map: SparseRegion[]; realSize: number }
-  | { at: "sparse-map"; entry: TarEntry; text: string; left: number }
+  | { at: "sparse-map"; entry: TarEntry; numbers: number[]; rest: string; left: number }
   | { at: "data"; left: number; map: SparseRegion[] | undefined; region: number; regionDone: number; offset: number }
   | { at: "end" };
 
@@ -56,6 +42,8 @@ type State =
 export class TarReader {
   readonly #sink: TarSink;
   readonly #maxEntries: number;
+  readonly #maxFileBytes: number;
+  #fileBytes = 0;
   #state: State = { at: "header" };
   #block = Buffer.allocUnsafe(blockSize);
   #blockFill = 0;
@@ -67,8 +55,10 @@ export class TarReader {
   #longName: string | undefined;
   #longLink: string | undefined;
 
-  constructor(sink: TarSink, options: { maxEntries: number }) {
+  /** @param options.maxFileBytes of all files together, holes included: a tar of a kilobyte may describe a file of exabytes */
+  constructor(sink: TarSink, options: { maxEntries: number; maxFileBytes?: number }) {
     this.#sink = sink;
+    this.#maxFileBytes = options.maxFileBytes ?? Number.MAX_SAFE_INTEGER;
     this.#maxEntries = options.maxEntries;
   }
 
@@ -169,8 +159,11 @@ export class TarReader {
 
   #onMeta(header: RawHeader, body: Buffer): void {
     this.#state = { at: "header" };
-    if (header.kind === "pax-global") parsePax(body, this.#global);
-    else if (header.kind === "pax") this.#local = parsePax(body);
+    if (header.kind === "pax-global") {
+      parsePax(body, this.#global);
+      // They are looked through for every entry.
+      if (this.#global.values.size > maxGlobalRecords) throw malformed(`more than ${maxGlobalRecords} global records`);
+    } else if (header.kind === "pax") this.#local = parsePax(body);
     else {
       const end = body.indexOf(0);
       const name = body.toString("latin1", 0, end < 0 ? body.length : end);
@@ -209,9 +202,11 @@ export class TarReader {
       devMinor: header.devMinor,
       xattrs: paxXattrs(pax),
     };
-    if (entry.path.includes("\0") || entry.linkName.includes("\0")) throw malformed("a name with a zero byte");
+    checkEntry(entry);
+    this.#fileBytes += entry.size;
+    if (this.#fileBytes > this.#maxFileBytes) throw malformed(`files of more than ${this.#maxFileBytes} bytes (image.maxLayerBytes)`);
     if (pax.get("GNU.sparse.major")?.toString("latin1") === "1" && type === "file") {
-      this.#state = { at: "sparse-map", entry, text: "", left: stored };
+      this.#state = { at: "sparse-map", entry, numbers: [], rest: "", left: stored };
       return;
     }
     const list = pax.get("GNU.sparse.map");
@@ -222,16 +217,20 @@ export class TarReader {
   /** GNU sparse format 1.0: the map stands before the data, as decimal numbers a line, padded to a block. */
   #onSparseMap(state: State & { at: "sparse-map" }, block: Buffer): void {
     state.left -= blockSize;
-    state.text += block.toString("latin1");
-    if (state.left < 0 || state.text.length > maxMetaBytes) throw malformed("a sparse map that does not end");
-    const numbers = state.text.split("\n");
-    const complete = numbers.length - 1;
-    if (complete < 1) return;
-    const count = sparseNumber(numbers[0]);
+    const lines = (state.rest + block.toString("latin1")).split("\n");
+    state.rest = lines.pop() ?? "";
+    const { numbers } = state;
+    for (const line of lines) {
+      if (numbers.length > 0 && numbers.length >= 1 + 2 * (numbers[0] ?? 0)) break;
+      numbers.push(sparseNumber(line));
+    }
+    if (state.left < 0 || state.rest.length > blockSize) throw malformed("a sparse map that does not end");
+    const [count] = numbers;
+    if (count === undefined) return;
     if (count > maxSparseRegions) throw malformed("too many sparse regions");
-    if (complete < 1 + 2 * count) return;
+    if (numbers.length < 1 + 2 * count) return;
     const map: SparseRegion[] = [];
-    for (let at = 1; at <= 2 * count; at += 2) map.push({ offset: sparseNumber(numbers[at]), length: sparseNumber(numbers[at + 1]) });
+    for (let at = 1; at <= 2 * count; at += 2) map.push({ offset: numbers[at] ?? 0, length: numbers[at + 1] ?? 0 });
     this.#begin(state.entry, state.left, map);
   }
 
@@ -273,9 +272,9 @@ function padded(size: number): number {
   return Math.ceil(size / blockSize) * blockSize;
 }
 
-function sparseNumber(text: string | undefined): number {
+function sparseNumber(text: string): number {
   const value = Number(text);
-  if (text === undefined || !/^[0-9]+$/.test(text) || !Number.isSafeInteger(value)) throw malformed("a sparse map with a bad number");
+  if (!/^[0-9]+$/.test(text) || !Number.isSafeInteger(value)) throw malformed("a sparse map with a bad number");
   return value;
 }
 

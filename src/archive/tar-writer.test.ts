@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { type TarEntry, TarReader } from "./tar-reader.ts";
+import type { TarEntry } from "./tar-entry.ts";
+import { TarReader } from "./tar-reader.ts";
 import { encodeTarHeader, tarEnd, tarPadding } from "./tar-writer.ts";
 
 function archive(...files: [string, string][]): Buffer {

@@ -1,26 +1,16 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import {
-  lstatSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type Header, pack } from "tar-stream";
 import { isKind } from "../base/errors.ts";
 import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
-import { lgetxattr, llistxattr, lsetxattr } from "../linux/xattr.ts";
+import { lgetxattr, lsetxattr } from "../linux/xattr.ts";
 import { LayerUnpacker } from "./layer-unpacker.ts";
+import { describeTree } from "./testkit.ts";
 import { defaultUnpackLimits, type UnpackResult, type UnpackTarget } from "./unpack-job.ts";
 
 const work = mkdtempSync(join(tmpdir(), "crid-unpack-"));
@@ -71,28 +61,6 @@ async function tarOf(...entries: (Partial<Header> & { name: string; body?: strin
   return Buffer.concat(chunks);
 }
 
-/** Everything that can be seen of a tree, a line a file. */
-function describe(root: string, path = ""): string[] {
-  const at = Buffer.from(`${root}/${path}`, "latin1");
-  const stat = lstatSync(at, { bigint: true });
-  const xattrs = llistxattr(at)
-    .sort()
-    .map((name) => `${name}=${lgetxattr(at, name)?.toString("hex") ?? ""}`);
-  const what = stat.isFile()
-    ? createHash("sha256").update(readFileSync(at)).digest("hex")
-    : stat.isSymbolicLink()
-      ? readlinkSync(at, "latin1")
-      : `${stat.rdev}`;
-  const links = stat.isDirectory() ? "" : `links=${stat.nlink}`;
-  const line = `${path} ${stat.mode.toString(8)} ${stat.uid}:${stat.gid} ${stat.mtimeNs} ${links} ${what} ${xattrs.join(",")}`;
-  const below = stat.isDirectory()
-    ? readdirSync(at, "latin1")
-        .sort()
-        .flatMap((name) => describe(root, path === "" ? name : `${path}/${name}`))
-    : [];
-  return [path === "" ? "" : line, ...below];
-}
-
 function sampleTree(): string {
   const tree = join(work, `tree-${++count}`);
   const script = `
@@ -126,7 +94,7 @@ for (const [kind, format, compress] of kinds.flatMap((kind) =>
     const plain = readFileSync(archive);
     const body = compress === "" ? plain : execFileSync(compress, ["-c", archive], { maxBuffer: 1 << 28 });
     const { path, result } = await unpack(kind, body, `sha256:${createHash("sha256").update(plain).digest("hex")}`);
-    assert.deepEqual(describe(path), describe(reference));
+    assert.deepEqual(describeTree(path), describeTree(reference));
     assert.deepEqual(result.fixups, { impliedDirectories: [], foreignLinks: [] });
     assert.equal(result.tarBytes, plain.length);
   });

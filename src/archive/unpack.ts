@@ -13,6 +13,8 @@ import type { UnpackJob, UnpackResult, UnpackTarget } from "./unpack-job.ts";
 /** Below this, starting a program costs more than it saves. */
 const nativeGunzipMinBytes = 2 * 1024 * 1024;
 
+const archiveErrnos = ["ENAMETOOLONG", "ENOTDIR", "EINVAL", "EMLINK", "EFBIG", "ELOOP"];
+
 export interface UnpackContext {
   signal: AbortSignal;
   /** What inflates gzip faster than this process. */
@@ -51,7 +53,7 @@ async function unpackFrom(blob: GrowingBlob, job: UnpackJob, o: UnpackContext): 
   const hash = createHash("sha256");
   let tarBytes = 0;
   try {
-    const reader = new TarReader(sink, { maxEntries: job.limits.maxEntries });
+    const reader = new TarReader(sink, { maxEntries: job.limits.maxEntries, maxFileBytes: job.limits.maxBytes });
     await readPlain(blob, job, o, (chunk) => {
       tarBytes += chunk.length;
       if (tarBytes > job.limits.maxBytes)
@@ -80,7 +82,14 @@ async function readPlain(blob: GrowingBlob, job: UnpackJob, o: UnpackContext, ta
   const read = (into: Buffer): Promise<number> => blob.read(into);
   const native = compression === "gzip" && job.blobBytes >= nativeGunzipMinBytes ? o.gunzip : undefined;
   if (native === undefined) return inflate(compression, read, take);
-  return gunzipWith(native, blob.complete ? job.file : read, take, o);
+  let plainBytes = 0;
+  const counted = (chunk: Buffer): void => {
+    plainBytes += chunk.length;
+    take(chunk);
+  };
+  await gunzipWith(native, blob.complete ? job.file : read, counted, o);
+  // igzip says nothing of garbage behind the last member, which ends in its own size (RFC 1952). What looks so is told by this process.
+  if ((await blob.tail(4)).readUInt32LE(0) > plainBytes) throw new GunzipFailed(native, "there is more behind the end of the gzip");
 }
 
 function openSink({ target, expectedDiffId }: UnpackJob): LayerSink {
@@ -96,8 +105,8 @@ async function clear({ kind, path }: UnpackTarget): Promise<void> {
 
 function layerError(error: unknown): CridError {
   if (error instanceof CridError) return error;
-  // Only a name in the archive can be too long, or ask for a directory below a file.
-  if (isErrno(error, "ENAMETOOLONG") || isErrno(error, "ENOTDIR") || isErrno(error, "EINVAL")) {
+  // What only the archive can be the reason of: names that are too long, files below files, too many links, too large a file.
+  if (archiveErrnos.some((errno) => isErrno(error, errno))) {
     return new CridError("invalid-argument", CridError.from(error).message, { cause: error });
   }
   return CridError.from(error);

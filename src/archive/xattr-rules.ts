@@ -4,5 +4,5 @@
  * which belongs to this machine.
  */
 export function storableXattrs(xattrs: ReadonlyMap<string, Buffer>): Map<string, Buffer> {
-  return new Map([...xattrs].filter(([name]) => !name.startsWith("trusted.") && name !== "security.selinux"));
+  return new Map([...xattrs].filter(([name]) => !name.startsWith("trusted.") && name !== "security.selinux" && !/^[a-z]+\.$/.test(name)));
 }

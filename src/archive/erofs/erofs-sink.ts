@@ -2,8 +2,8 @@ import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
 import type { LayerSink, SinkResult } from "../layer-sink.ts";
+import type { TarEntry } from "../tar-entry.ts";
 import { malformed } from "../tar-header.ts";
-import type { TarEntry } from "../tar-reader.ts";
 import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { blockSize, encodeDevice, encodeDirectory, encodeInode, encodeSuperblock, encodeXattrs, inodeSize, superOffset } from "./format.ts";
@@ -67,11 +67,11 @@ export class ErofsSink implements LayerSink {
       case "ignored":
         return;
       case "opaque":
-        return this.#tree.makeOpaque(this.#tree.directory(parent).node);
+        return this.#tree.makeOpaque(this.#tree.directory(parent));
       case "remove":
-        return this.#tree.whiteout(this.#tree.directory(parent).node, whiteout.base);
+        return this.#tree.whiteout(this.#tree.directory(parent), whiteout.base);
       case "none":
-        if (path !== "") return this.#make(entry, this.#tree.directory(parent).node, base);
+        if (path !== "") return this.#make(entry, this.#tree.directory(parent), base);
         if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
         this.#tree.root.implied = false;
         describe(this.#tree.root, entry, mode.directory);

@@ -1,4 +1,4 @@
-import { resolveLink, splitPath } from "../layer-path.ts";
+import { checkLength, resolveLink, shown, splitPath } from "../layer-path.ts";
 import { malformed } from "../tar-header.ts";
 
 const maxLinkHops = 40;
@@ -58,33 +58,43 @@ export class ErofsTree {
   readonly root: Node = { ...newNode(mode.directory | 0o755), implied: true };
 
   /** The directory at a path, made where missing. @throws invalid-argument as LayerTree.directory does */
-  directory(path: string, hops = 0): { node: Node; path: string } {
-    if (path === "") return { node: this.root, path };
-    const { parent, base } = splitPath(path);
-    const within = this.directory(parent, hops);
-    const at = within.path === "" ? base : `${within.path}/${base}`;
-    const found = within.node.children?.get(base);
-    if (found === undefined || isWhiteout(found)) return { node: this.makeDirectory(within.node, base, true), path: at };
-    if (found.children !== undefined) return { node: found, path: at };
-    if ((found.mode & 0o170000) !== mode.symlink) throw malformed(`${JSON.stringify(at)} is a file and has entries below it`);
-    if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
-    return this.directory(resolveLink(within.path, found.target), hops + 1);
+  directory(path: string): Node {
+    return this.#walk(path, (parent, base, at, found) => {
+      if (found !== undefined && !isWhiteout(found)) throw malformed(`${shown(at)} is a file and has entries below it`);
+      return this.makeDirectory(parent, base, true);
+    }) as Node;
   }
 
   /** The node at a path, links in its directory part followed; undefined when it isn't there. */
-  locate(path: string, hops = 0): Node | undefined {
-    const parts = path.split("/");
+  locate(path: string): Node | undefined {
+    const { parent, base } = splitPath(path);
+    return this.#walk(parent, () => undefined)?.children?.get(base);
+  }
+
+  /** As LayerTree's. @param onMissing answers the directory in place of what is none */
+  #walk(path: string, onMissing: (parent: Node, base: string, at: string, found: Node | undefined) => Node | undefined): Node | undefined {
     let node = this.root;
-    for (const [index, part] of parts.entries()) {
-      const next = node.children?.get(part);
-      if (next === undefined) return undefined;
-      if (index < parts.length - 1 && (next.mode & 0o170000) === mode.symlink) {
-        if (hops >= maxLinkHops) throw malformed(`too many links on the way to ${JSON.stringify(path)}`);
-        const rest = parts.slice(index + 1).join("/");
-        const to = resolveLink(parts.slice(0, index).join("/"), next.target);
-        return this.locate(to === "" ? rest : `${to}/${rest}`, hops + 1);
+    let at = "";
+    let rest = path === "" ? [] : path.split("/");
+    for (let hops = 0, index = 0; index < rest.length; ) {
+      const base = rest[index++] ?? "";
+      const next = at === "" ? base : `${at}/${base}`;
+      checkLength(next);
+      const found = node.children?.get(base);
+      if (found !== undefined && (found.mode & 0o170000) === mode.symlink) {
+        if (++hops > maxLinkHops) throw malformed(`too many links on the way to ${shown(path)}`);
+        const way = [resolveLink(at, found.target), ...rest.slice(index)].join("/");
+        checkLength(way);
+        rest = way.split("/").filter((part) => part !== "");
+        index = 0;
+        at = "";
+        node = this.root;
+        continue;
       }
-      node = next;
+      const directory = found?.children === undefined ? onMissing(node, base, next, found) : found;
+      if (directory === undefined) return undefined;
+      node = directory;
+      at = next;
     }
     return node;
   }

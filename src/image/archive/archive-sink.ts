@@ -1,5 +1,6 @@
 import { cleanPath, splitPath } from "../../archive/layer-path.ts";
-import type { TarEntry, TarSink } from "../../archive/tar-reader.ts";
+import type { TarEntry } from "../../archive/tar-entry.ts";
+import type { TarSink } from "../../archive/tar-reader.ts";
 import { CridError } from "../../base/errors.ts";
 
 /** What there is to do for a piece of an archive, in order. */
