@@ -79,7 +79,12 @@ export const configSchema = z.strictObject({
     .describe("auto, cgroupfs or systemd. auto = systemd where it is pid 1 and cgroups are v2."),
   sandbox: z
     .strictObject({
-      image: z.string().prefault("").describe('The image of the pause container. "" = the built-in pause, which needs no image.'),
+      image: z
+        .string()
+        .prefault("")
+        .describe(
+          'The image of the pause container. "" = the built-in pause, which needs no image. Pods with a user namespace always use that.',
+        ),
     })
     .prefault({})
     .describe("The container that holds a pod's namespaces."),

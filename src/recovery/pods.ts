@@ -40,7 +40,7 @@ export async function recoverPod(env: Env, pod: Pod, options: { rebooted: boolea
       return "removed";
     }
     if (options.rebooted) {
-      await takeDownNetwork(env, pod, { signal });
+      await takeDownNetwork(env, pod);
       return "ended";
     }
     return pod.ready ? await reconnect(env, pod, signal) : "ended";

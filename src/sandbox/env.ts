@@ -14,6 +14,8 @@ export interface Env {
   retries: CniRetries;
   /** An ADD must not run beside a CNI GC, which would take its address for a leaked one. */
   networkGate: Gate;
+  /** Aborts when the daemon stops. */
+  closing: AbortController;
   /** Known once the containers are made; see `Sandboxes.useContainers`. */
   containers(): PodContainers;
 }

@@ -30,7 +30,7 @@ export async function setUpNetwork(env: Env, pod: Pod, options: { rollback: Roll
   const { deps } = env;
   const networks = cniPod(pod.id, pod.config, pod.netnsPath);
   // Before the ADD: one that fails may have taken an address all the same.
-  options.rollback.push("network", ({ signal }) => takeDownNetwork(env, pod, { signal }));
+  options.rollback.push("network", () => takeDownNetwork(env, pod));
   using _inside = await env.networkGate.enter({ signal: options.signal });
   const ips: string[] = [];
   for (const [index, planned] of pod.record.attachments.entries()) {
@@ -48,10 +48,10 @@ export async function setUpNetwork(env: Env, pod: Pod, options: { rollback: Roll
  *
  * @throws only what the store throws
  */
-export async function takeDownNetwork(env: Env, pod: Pod, options: { signal: AbortSignal }): Promise<void> {
+export async function takeDownNetwork(env: Env, pod: Pod): Promise<void> {
   const { store } = env.deps;
   for (let last = pod.record.attachments.at(-1); last !== undefined; last = pod.record.attachments.at(-1)) {
-    const retry = await detach(env, pod, last, options);
+    const retry = await detach(env, pod, last);
     // From the record as it is by now: the process goes at the same time.
     const attachments = pod.record.attachments.slice(0, -1);
     const next = { ...pod.record, attachments, ips: attachments.length === 0 ? [] : pod.record.ips };
@@ -67,17 +67,16 @@ export async function takeDownNetwork(env: Env, pod: Pod, options: { signal: Abo
   }
 }
 
-/** @returns what is to be tried again when the DEL failed */
-async function detach(
-  env: Env,
-  pod: Pod,
-  attachment: CniAttachment,
-  options: { signal: AbortSignal },
-): Promise<CniRetryRecord | undefined> {
+/**
+ * A caller that goes away does not break a DEL off: its next Stop would succeed, with address and host ports taken until the retry.
+ *
+ * @returns what is to be tried again when the DEL failed
+ */
+async function detach(env: Env, pod: Pod, attachment: CniAttachment): Promise<CniRetryRecord | undefined> {
   const { deps } = env;
   const { netnsPath } = pod;
   try {
-    await pod.timeline.run(`CNI DEL ${attachment.networkName}`, { signal: options.signal, timeoutMs: DEL_TIMEOUT_MS }, ({ signal }) =>
+    await pod.timeline.run(`CNI DEL ${attachment.networkName}`, { signal: env.closing.signal, timeoutMs: DEL_TIMEOUT_MS }, ({ signal }) =>
       deps.cni.del(attachment, { id: pod.id, netnsPath }, { signal }),
     );
     return undefined;

@@ -89,7 +89,8 @@ interface PauseRootfs {
 async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): Promise<PauseRootfs> {
   const { pauseImage, pauseRootfs } = deps.settings;
   const environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
-  if (pauseImage === "") {
+  // Mapped ids may not write to the image's files, where the runtime has to make mount points; the built-in one has them.
+  if (pauseImage === "" || pod.ownUserns) {
     return { path: pauseRootfs, mounts: [], process: { args: ["/pause"], env: environment, cwd: "/" }, imageName: "" };
   }
   const images = deps.images;
@@ -97,7 +98,8 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
   return await pod.timeline.run("pause image", { signal: options.signal, timeoutMs: IMAGE_TIMEOUT_MS }, async ({ signal }) => {
     const image = images.get(pauseImage) ?? (await images.pull(pauseImage, { signal }));
     options.rollback.push("pause root file system", () => images.releaseRootfs(pod.id));
-    const mounts = await images.rootfs(pod.id, image, { readonly: true });
+    // Writable for the runtime, which makes the mount points that the image lacks; the pause itself sees it read-only.
+    const mounts = await images.rootfs(pod.id, image);
     const { entrypoint, cmd, env: imageEnv, workingDir } = image.config;
     const args = [...entrypoint, ...cmd];
     if (args.length === 0) throw new CridError("failed-precondition", `sandbox.image ${pauseImage}: it has neither entrypoint nor command`);

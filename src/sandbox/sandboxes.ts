@@ -31,6 +31,7 @@ export class Sandboxes implements Pods {
       locks: new KeyedMutex(),
       retries: new CniRetries({ table: deps.store.cniRetries, cni: deps.cni, log: deps.log }),
       networkGate: new Gate(),
+      closing: new AbortController(),
       containers: () => {
         if (this.#containers === undefined) throw new CridError("internal", "sandboxes: useContainers was not called");
         return this.#containers;
@@ -151,7 +152,9 @@ export class Sandboxes implements Pods {
 
   /** Undoes what is half made, stops watching, drops the connections. Pods live on. */
   async close(): Promise<void> {
-    await this.#runs.close(new CridError("canceled", "the daemon stops"));
+    const reason = new CridError("canceled", "the daemon stops");
+    await this.#runs.close(reason);
+    this.#env.closing.abort(reason);
     await this.#env.retries.close();
     for (const pod of this.#env.pods.values()) pod.disconnect();
   }

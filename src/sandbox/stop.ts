@@ -22,7 +22,7 @@ export async function stopPod(env: Env, pod: Pod, options: { signal: AbortSignal
   await failpoint("sandbox.stop.after-not-ready", { signal });
   await pod.timeline.run("stop containers", { signal, timeoutMs: 60_000 }, ({ signal }) => stopContainers(env, pod, { signal }));
   await failpoint("sandbox.stop.after-containers", { signal });
-  const network = takeDownNetwork(env, pod, { signal }).then(() => failpoint("sandbox.stop.after-network", { signal }));
+  const network = takeDownNetwork(env, pod).then(() => failpoint("sandbox.stop.after-network", { signal }));
   const process = pod.timeline.run("end pause and shim", { signal, timeoutMs: 60_000 }, ({ signal }) => endPause(env, pod, { signal }));
   const results = await Promise.allSettled([network, process]);
   for (const result of results) if (result.status === "rejected") throw CridError.from(result.reason, `stop pod sandbox ${pod.title}`);
