@@ -273,6 +273,30 @@ test("an attachment ends with its signal or its writable, and leaves the log alo
   same(await readLog(logPath), numbers(1000));
 });
 
+test("a container that floods does not hold up another's lines", async () => {
+  await using fixture = await LoggerFixture.make();
+  const client = fixture.client();
+  const [flood, quiet] = [fixture.fifo("flood"), fixture.fifo("quiet")];
+  await client.open({ id: "flood", logPath: fixture.path("flood.log"), stdout: flood, stderr: "", tty: false });
+  await client.open({ id: "quiet", logPath: fixture.path("quiet.log"), stdout: quiet, stderr: "", tty: false });
+  const flooding = await writer(flood, "yes | head -c 60000000");
+  await client.created("flood");
+  const feed = openSync(quiet, constants.O_RDWR | constants.O_NONBLOCK);
+  const waits: number[] = [];
+  for (let line = 1; line <= 20; line++) {
+    const at = performance.now();
+    writeFileSync(feed, `${line}\n`);
+    while ((await readLog(fixture.path("quiet.log"))) !== numbers(line)) await delay(1);
+    waits.push(performance.now() - at);
+    await delay(5);
+  }
+  closeSync(feed);
+  waits.sort((a, b) => a - b);
+  assert.ok((waits[10] ?? 0) < 250, `a line took ${waits[10]} ms`);
+  await flooding.exit;
+  assert.equal(await client.drained("flood", { timeoutMs: 20_000 }), true);
+});
+
 test("clients that start at once find one logger", async () => {
   await using fixture = await LoggerFixture.make();
   const clients = [fixture.client(), fixture.client(), fixture.client()];
