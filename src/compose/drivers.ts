@@ -18,7 +18,7 @@ import type { Paths } from "./paths.ts";
 /** Part of the shims' addresses, and of the names that containerd's tools show. */
 export const namespace = "k8s.io";
 /** Network namespaces that are made ahead. */
-const netnsPoolSize = 4;
+const netnsPoolSize = 8;
 
 /** One object for each kind of outside thing. */
 export interface Drivers {

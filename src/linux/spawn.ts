@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { Socket } from "node:net";
+import { setPriority } from "node:os";
 import { basename } from "node:path";
 import { isErrno } from "../base/errors.ts";
 import { linkSignals } from "../base/signals.ts";
@@ -19,6 +20,8 @@ export interface SpawnOptions {
   stdin?: Buffer | "null";
   /** A process group of its own, which an abort kills as a whole. */
   pgroup?: boolean;
+  /** The child's nice value, -20 to 19; what may not be set (no CAP_SYS_NICE) is left as it is. Default: this process's own. */
+  nice?: number;
   /** Open descriptors that the child gets as 3, 4 and so on. They stay the caller's. */
   extraFds?: readonly number[];
   signal?: AbortSignal;
@@ -114,6 +117,7 @@ function start(options: SpawnOptions): Child {
       fds: [stdin?.theirs ?? "null", stdout.theirs, stderr.theirs, ...(options.extraFds ?? [])],
       group: options.pgroup === true ? "pgroup" : "inherit",
     });
+    if (options.nice !== undefined) setNice(pid, options.nice);
     ours.length = 0;
     return supervise(pid, options, { stdin: stdin?.ours, stdout: stdout.ours, stderr: stderr.ours }, input);
   } finally {
@@ -230,4 +234,13 @@ async function drained(outputs: readonly Output[]): Promise<void> {
   await promise;
   clearTimeout(latest);
   clearTimeout(idle);
+}
+
+/** A short child may have ended already, and an unprivileged daemon may not raise one. Neither matters to what the child does. */
+function setNice(pid: number, nice: number): void {
+  try {
+    setPriority(pid, nice);
+  } catch {
+    return;
+  }
 }
