@@ -73,7 +73,7 @@ async function test(): Promise<void> {
   say(`cluster: ${nodes} nodes on ${runtime}`);
   cluster = await Cluster.boot({ runtime, nodes, say });
   await cluster.up();
-  await cluster.metricsServer().catch((error: unknown) => say(String(error)));
+  await cluster.metricsServer();
   const outcomes = await runChecks(cluster, chosen, natural("--width", values.width), say);
   const failed = outcomes.filter(({ failure }) => failure !== undefined);
   const skipped = outcomes.filter(({ skipped: reason }) => reason !== undefined);

@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Cluster } from "../cluster.ts";
+import { isReady, type KubeObject, statusOf } from "../kubectl.ts";
 import { agnhost, busybox, idle, nginx, pod, shell } from "../objects.ts";
 import { type Check, together } from "../runner.ts";
 import { must, pause, until } from "../shell.ts";
@@ -59,7 +60,9 @@ export const streamChecks: readonly Check[] = [
           volumes: [{ name: "v", emptyDir: {} }],
         }),
       );
-      await kubectl.ready("q", namespace, 60_000);
+      // Ready alone may still be the first container.
+      const restarted = (object: KubeObject): boolean => isReady(object) && statusOf(object).lastState.terminated !== undefined;
+      await kubectl.pod("q", namespace, "restarted", restarted);
       assert.equal(await kubectl.logs("q", namespace, "--previous"), "first\n");
       assert.equal(await kubectl.logs("q", namespace), "second\n");
     },
