@@ -8,6 +8,7 @@ export interface OciSpec {
   root: { path: string; readonly: boolean };
   hostname?: string;
   mounts: OciMount[];
+  hooks?: OciHooks;
   annotations: Record<string, string>;
   linux: OciLinux;
 }
@@ -65,6 +66,27 @@ export interface OciIdMapping {
   size: number;
 }
 
+/** Programs that the OCI runtime runs at points of the container's life (config.md, "POSIX-platform Hooks"). */
+export interface OciHooks {
+  /** Deprecated in favour of the next three, yet what older vendors' files still name. */
+  prestart?: OciHook[];
+  createRuntime?: OciHook[];
+  createContainer?: OciHook[];
+  startContainer?: OciHook[];
+  poststart?: OciHook[];
+  poststop?: OciHook[];
+}
+
+export interface OciHook {
+  /** Absolute, on the host; of startContainer: in the container. */
+  path: string;
+  /** As execv's argv: the first is the program's name. */
+  args?: string[];
+  env?: string[];
+  /** Seconds. */
+  timeout?: number;
+}
+
 export type OciNamespaceType = "pid" | "network" | "mount" | "ipc" | "uts" | "user" | "cgroup";
 
 export interface OciNamespace {
@@ -78,11 +100,14 @@ export interface OciLinux {
   uidMappings?: OciIdMapping[];
   gidMappings?: OciIdMapping[];
   devices?: OciDevice[];
+  /** By the name on the host: interfaces that move into the container's network namespace. Runtime-spec 1.3.0; runc from 1.4 on. */
+  netDevices?: Record<string, OciNetDevice>;
   cgroupsPath: string;
   resources: OciResources;
   rootfsPropagation?: string;
   seccomp?: OciSeccomp;
   sysctl?: Record<string, string>;
+  intelRdt?: OciIntelRdt;
   maskedPaths: string[];
   readonlyPaths: string[];
   mountLabel?: string;
@@ -96,6 +121,20 @@ export interface OciDevice {
   fileMode?: number;
   uid?: number;
   gid?: number;
+}
+
+export interface OciNetDevice {
+  /** In the container. */
+  name?: string;
+}
+
+/** The resctrl group that the container's processes are put into. */
+export interface OciIntelRdt {
+  closID?: string;
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+  schemata?: string[];
+  enableMonitoring?: boolean;
 }
 
 export interface OciDeviceRule {
@@ -113,7 +152,27 @@ export interface OciResources {
   memory?: { limit?: number; swap?: number };
   pids?: { limit: number };
   hugepageLimits?: { pageSize: string; limit: number }[];
+  blockIO?: OciBlockIo;
   unified?: Record<string, string>;
+}
+
+export interface OciBlockIo {
+  /** 10 to 1000. */
+  weight?: number;
+  leafWeight?: number;
+  weightDevice?: { major: number; minor: number; weight?: number; leafWeight?: number }[];
+  /** Bytes a second. */
+  throttleReadBpsDevice?: OciThrottleDevice[];
+  throttleWriteBpsDevice?: OciThrottleDevice[];
+  /** Operations a second. */
+  throttleReadIOPSDevice?: OciThrottleDevice[];
+  throttleWriteIOPSDevice?: OciThrottleDevice[];
+}
+
+export interface OciThrottleDevice {
+  major: number;
+  minor: number;
+  rate: number;
 }
 
 export interface OciSeccomp {
