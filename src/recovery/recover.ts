@@ -18,8 +18,8 @@ import { isUnfinished, type PodOutcome, recoverPod } from "./pods.ts";
  *    disk are: they are given back from the results on record. The same holds for a state directory that somebody emptied.
  * 5. The store is complete and in memory before anything is looked at, so List and Status answer at once, and calls on a pod that
  *    is being recovered wait on that pod's lock only.
- * 6. Nothing is ours that is not below our directories or was not started with our address and namespace. Two daemons on one
- *    machine never see each other's things.
+ * 6. Nothing is ours that is not below our directories, and no shim that does not see our state directory at our address. Two daemons
+ *    on one machine never touch each other's things, also when one is in a container that has the same paths.
  * 7. What is swept is listed first and looked up afterwards: a thing that is made meanwhile has its record before it exists.
  */
 

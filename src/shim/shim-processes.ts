@@ -1,5 +1,8 @@
-import { readFileSync } from "node:fs";
+import { constants, fstatSync, readFileSync, statSync } from "node:fs";
 import { readdir, readFile, readlink } from "node:fs/promises";
+import { dirname } from "node:path";
+import { openInRoot } from "../linux/at.ts";
+import { closeFd, O_PATH } from "../linux/files.ts";
 import { processStart } from "../linux/process.ts";
 import type { ShimSetting } from "./shim-binary.ts";
 
@@ -14,17 +17,43 @@ export interface ShimProcess {
   action: string | undefined;
 }
 
-/** The shims that run with this daemon's `-address` and `-namespace`, and their helpers, whether anybody remembers them or not. */
+/**
+ * The shims of this daemon, and their helpers, whether anybody remembers them or not: those with its `-address` and `-namespace` that see the same
+ * state directory at that address.
+ *
+ * The arguments alone do not tell: a crid in a container has the same ones as the host's, and the host sees its processes. The mount namespace
+ * would tell too much: a service with PrivateMounts or ProtectSystem gets a new one at every start, and shims stay in that of the start before. What two
+ * daemons cannot share is the state directory, so it is looked up as the shim sees it, through its root directory, and compared by device and inode. One
+ * whose view cannot be read is not taken for ours, as a shim that stays costs less than one that is killed for another.
+ */
 export async function listShimProcesses(setting: Pick<ShimSetting, "grpcAddress" | "namespace">): Promise<ShimProcess[]> {
   const found: ShimProcess[] = [];
+  const stateDir = dirname(setting.grpcAddress);
+  const own = statSync(stateDir, { throwIfNoEntry: false, bigint: true });
+  if (own === undefined) return [];
   for (const name of await readdir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     // A process may end at any moment: then its files are gone, and it is of no interest.
     const cmdline = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
     const shim = parseShimArgv(cmdline.split("\0"), setting);
-    if (shim !== undefined) found.push({ pid: Number(name), ...shim, bundle: await readlink(`/proc/${name}/cwd`).catch(() => "") });
+    if (shim === undefined || !seesDirectory(name, stateDir, own)) continue;
+    found.push({ pid: Number(name), ...shim, bundle: await readlink(`/proc/${name}/cwd`).catch(() => "") });
   }
   return found;
+}
+
+/** Whether the path leads this process to that directory. Its own symlinks count, not ours. */
+function seesDirectory(pid: string, path: string, directory: { dev: bigint; ino: bigint }): boolean {
+  let fd: number | undefined;
+  try {
+    fd = openInRoot(`/proc/${pid}/root`, path, O_PATH | constants.O_DIRECTORY);
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return dev === directory.dev && ino === directory.ino;
+  } catch {
+    return false;
+  } finally {
+    if (fd !== undefined) closeFd(fd);
+  }
 }
 
 /** Now, in clock ticks since the boot, as `processStart` gives it: 100 a second on every architecture of Linux that Node runs on. */
