@@ -41,6 +41,8 @@ export class CriClient implements Disposable {
   removeContainer = this.#unary("RuntimeService/RemoveContainer", v1.RemoveContainerRequest, v1.RemoveContainerResponse);
   listContainers = this.#unary("RuntimeService/ListContainers", v1.ListContainersRequest, v1.ListContainersResponse);
   execSync = this.#unary("RuntimeService/ExecSync", v1.ExecSyncRequest, v1.ExecSyncResponse);
+  exec = this.#unary("RuntimeService/Exec", v1.ExecRequest, v1.ExecResponse);
+  portForward = this.#unary("RuntimeService/PortForward", v1.PortForwardRequest, v1.PortForwardResponse);
   pullImage = this.#unary("ImageService/PullImage", v1.PullImageRequest, v1.PullImageResponse);
   removeImage = this.#unary("ImageService/RemoveImage", v1.RemoveImageRequest, v1.RemoveImageResponse);
 

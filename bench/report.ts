@@ -2,7 +2,7 @@ import type { PeerName } from "./peer.ts";
 import { type Summary, summarise } from "./statistics.ts";
 
 /** What a figure is counted in; for "MiB/s" more is better. */
-export type Unit = "ms" | "MiB/s" | "MiB";
+export type Unit = "us" | "ms" | "MiB/s" | "MiB" | "KiB";
 
 /** All samples of one run, by figure and runtime. */
 export class Report {
