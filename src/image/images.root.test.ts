@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -131,17 +131,39 @@ test("a tag that moves leaves the old image with its digest; shared layers stay 
   await node.images.releaseRootfs("k");
 });
 
-test("pulling again asks by HEAD and fetches nothing", async () => {
+test("pulling again asks by HEAD, on a connection that is there, and fetches nothing", async () => {
   await using registry = await FakeRegistry.start();
   await using node = await startNode();
   const ref = registry.add("app", "v1", image);
   await node.images.pull(ref, { signal });
   registry.requests.length = 0;
-  await node.images.pull(ref, { signal });
+  const { connections } = registry;
+  for (let again = 0; again < 3; again++) await node.images.pull(ref, { signal });
   assert.deepEqual(
     registry.requests.map(({ method, url }) => `${method} ${url}`),
-    ["HEAD /v2/app/manifests/v1"],
+    Array.from({ length: 3 }, () => "HEAD /v2/app/manifests/v1"),
   );
+  assert.equal(registry.connections, connections);
+});
+
+test("pulling again what is here by another name, and what has lost a blob", async () => {
+  await using registry = await FakeRegistry.start();
+  await using node = await startNode();
+  const record = await node.images.pull(registry.add("app", "v1", image), { signal });
+  registry.requests.length = 0;
+  const renamed = await node.images.pull(registry.add("app", "v2", image), { signal });
+  assert.deepEqual(renamed.repoTags, [`${registry.host}/app:v1`, `${registry.host}/app:v2`]);
+  assert.deepEqual(node.images.get(record.id), renamed);
+  assert.equal(registry.count("/blobs/"), 0);
+  const layer = image.layers[1]?.digest ?? "";
+  await rm(node.content.path(layer));
+  assert.equal((await node.images.pull(`${registry.host}/app:v1`, { signal })).id, record.id);
+  assert.deepEqual([registry.count("/blobs/"), registry.count(layer)], [1, 1]);
+  assert.equal((await stat(node.content.path(layer))).size, image.layers[1]?.size);
+  await node.images.remove(record.id, { signal });
+  assert.deepEqual(await node.left(), nothing);
+  await node.images.pull(`${registry.host}/app:v1`, { signal });
+  assert.equal(node.snapshotter.layers().length, 3);
 });
 
 test("calls at the same time are one pull; another image shares its blobs and layers", async () => {

@@ -22,6 +22,7 @@ import { Leases } from "./leases.ts";
 import { LocalImages } from "./local-images.ts";
 import { pinnedBy } from "./pinned.ts";
 import { hostPlatform, type Platform } from "./platform.ts";
+import { PresentImages } from "./present-images.ts";
 import type { PullReport } from "./progress.ts";
 import { Puller, type PullMetrics } from "./pull.ts";
 import { Rebuilder, type RebuildResult } from "./rebuild.ts";
@@ -119,6 +120,7 @@ export class Images {
       content,
       catalog: this.#catalog,
       assembler,
+      present: new PresentImages({ content, snapshotter, catalog }),
       platform,
       maxConcurrentDownloads: options.maxConcurrentDownloads,
       log,

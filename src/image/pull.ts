@@ -8,12 +8,13 @@ import type { Descriptor } from "../registry/descriptor.ts";
 import type { RegistryAuth } from "../registry/options.ts";
 import { formatReference, type Reference, repositoryOf } from "../registry/reference.ts";
 import type { Registry } from "../registry/registry.ts";
-import type { Repository } from "../registry/repository.ts";
+import type { Repository, Resolved } from "../registry/repository.ts";
 import type { Assembler, Found } from "./assemble.ts";
 import type { Catalog } from "./catalog.ts";
 import type { PullSource } from "./layers.ts";
 import { chooseManifest, parseManifest } from "./manifest.ts";
 import type { Platform } from "./platform.ts";
+import type { PresentImages } from "./present-images.ts";
 import { PullProgress, type PullReport } from "./progress.ts";
 import type { VerifyImage } from "./verifier.ts";
 
@@ -22,6 +23,7 @@ export interface PullerOptions {
   content: ContentStore;
   catalog: Catalog;
   assembler: Assembler;
+  present: PresentImages;
   /** Asked about each image before anything of it is fetched but what names it. */
   verify?: VerifyImage;
   platform: Platform;
@@ -35,12 +37,6 @@ export interface PullMetrics {
   /** One finished pull; `result` is "ok" or the kind of its error. */
   pull(result: string, seconds: number, bytes: number): void;
   pullsRunning(delta: 1 | -1): void;
-}
-
-/** What a reference resolved to. */
-interface Resolution extends Found {
-  /** Index or manifest: what the reference's digest is. */
-  root: Descriptor;
 }
 
 const maxIndexDepth = 4;
@@ -73,15 +69,9 @@ export class Puller {
     try {
       const repository = await registry.open(ref, { auth: o.auth });
       const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
-      const found = await this.#find(repository, o);
-      await failpoint("image.pull.after-resolve", o);
-      const record = await this.#options.assembler.assemble(found, source, {
-        key,
-        label: name,
-        platform: this.#options.platform,
-        record: (image) => this.#options.catalog.commit(image, ref, found.root.digest),
-        signal: o.signal,
-      });
+      const resolved = await this.#resolve(repository, o);
+      const record =
+        (await this.#options.present.find(resolved.digest, ref, progress)) ?? (await this.#bring(resolved, source, repository, key, o));
       log.info({ ref: name, id: record.id, ...progress.summary() }, "pulled");
       return record;
     } catch (error) {
@@ -96,13 +86,40 @@ export class Puller {
     }
   }
 
-  /** Asks what the reference is, and reads down to the manifest. Asks even for what is here: the caller may not be allowed to have it. */
-  async #find(repository: Repository, o: { signal: AbortSignal }): Promise<Resolution> {
-    const { catalog, platform, verify } = this.#options;
+  /** Asks what the reference is. Asks even for what is here: the caller may not be allowed to have it. */
+  async #resolve(repository: Repository, o: { signal: AbortSignal }): Promise<Resolved> {
+    const { catalog, verify } = this.#options;
     const known = catalog.find(formatReference(repository.ref)) !== undefined;
     const resolved = await repository.resolve({ digestOnly: known, signal: o.signal });
-    const root: Descriptor = { mediaType: resolved.mediaType, digest: resolved.digest, size: resolved.size };
-    await verify?.(repository.ref, root, o);
+    await verify?.(repository.ref, rootOf(resolved), o);
+    return resolved;
+  }
+
+  async #bring(
+    resolved: Resolved,
+    source: PullSource,
+    repository: Repository,
+    key: string,
+    o: { signal: AbortSignal },
+  ): Promise<ImageRecord> {
+    const { assembler, catalog, platform, present } = this.#options;
+    const { ref } = repository;
+    const found = await this.#find(resolved, repository, o);
+    await failpoint("image.pull.after-resolve", o);
+    const record = await assembler.assemble(found, source, {
+      key,
+      label: formatReference(ref),
+      platform,
+      record: (image) => catalog.commit(image, ref, resolved.digest),
+      signal: o.signal,
+    });
+    present.remember(resolved.digest, record, found);
+    return record;
+  }
+
+  /** Reads down to the manifest of this platform. */
+  async #find(resolved: Resolved, repository: Repository, o: { signal: AbortSignal }): Promise<Found> {
+    const root = rootOf(resolved);
     const documents: Found["documents"] = [];
     let descriptor = root;
     for (let depth = 0; depth < maxIndexDepth; depth++) {
@@ -111,8 +128,8 @@ export class Puller {
       const body = fetched ?? (await this.#here(descriptor)) ?? (await repository.manifest(descriptor, o)).body;
       documents.push({ descriptor, body });
       const document = parseManifest(body, descriptor.mediaType, what);
-      if (document.kind === "manifest") return { root, manifestDigest: descriptor.digest, manifest: document, documents };
-      descriptor = chooseManifest(document, platform, what);
+      if (document.kind === "manifest") return { manifestDigest: descriptor.digest, manifest: document, documents };
+      descriptor = chooseManifest(document, this.#options.platform, what);
     }
     throw new CridError("data-loss", `index ${root.digest}: more than ${maxIndexDepth} indexes inside one another`);
   }
@@ -129,4 +146,9 @@ export class Puller {
       return undefined;
     }
   }
+}
+
+/** Index or manifest: what the reference's digest is. */
+function rootOf({ mediaType, digest, size }: Resolved): Descriptor {
+  return { mediaType, digest, size };
 }

@@ -47,6 +47,8 @@ export async function send(transports: Transports, options: HttpRequest, o: { si
       method: options.method,
       headers: { "user-agent": userAgent, ...options.headers, ...hostHeaders },
       ...(options.body === undefined ? {} : { body: options.body }),
+      // undici closes the connection after a HEAD, for servers that send a body all the same; of those, the connection breaks by itself.
+      ...(options.method === "HEAD" ? { reset: false } : {}),
       signal: o.signal,
       headersTimeout: options.headersTimeoutMs,
       bodyTimeout: options.bodyTimeoutMs,

@@ -44,6 +44,10 @@ export function foreignTransport(transport: Transport, options: { loopback: bool
 export class Transports implements AsyncDisposable {
   readonly #pools = new Map<string, Dispatcher>();
   readonly #proxy: ProxyChoice;
+  /** What `#keyOf` said of a transport: hashing the authorities, a quarter of a megabyte, costs more than a request. */
+  readonly #keys = new WeakMap<Transport, string>();
+  /** Of the authorities that were hashed last: as a rule every transport has the machine's. */
+  #authorities: { ca: string; digest: string } | undefined;
 
   constructor(options: { proxy: ProxyChoice }) {
     this.#proxy = options.proxy;
@@ -58,15 +62,27 @@ export class Transports implements AsyncDisposable {
   dispatcher(transport: Transport, url: URL): Dispatcher {
     const proxy = this.#proxy(url);
     const secure = url.protocol === "https:";
-    const key = createHash("sha256")
-      .update(JSON.stringify([secure, transport, proxy]))
-      .digest("base64");
+    const key = `${secure} ${proxy ?? ""} ${this.#keyOf(transport)}`;
     const existing = this.#pools.get(key);
     if (existing !== undefined) return existing;
     const tls = secure ? tlsOptions(transport) : {};
     const pool = proxy === undefined ? directPool(transport, tls) : proxyPool(transport, tls, proxy);
     this.#pools.set(key, pool);
     return pool;
+  }
+
+  #keyOf(transport: Transport): string {
+    const known = this.#keys.get(transport);
+    if (known !== undefined) return known;
+    const ca = transport.ca.map((text) => {
+      if (this.#authorities?.ca !== text) this.#authorities = { ca: text, digest: createHash("sha256").update(text).digest("base64") };
+      return this.#authorities.digest;
+    });
+    const key = createHash("sha256")
+      .update(JSON.stringify({ ...transport, ca }))
+      .digest("base64");
+    this.#keys.set(transport, key);
+    return key;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -17,6 +17,8 @@ export type Intercept = (request: FakeRequest, response: ServerResponse) => bool
 /** A small registry on loopback that keeps everything in memory and can be told to misbehave. */
 export class FakeRegistry implements AsyncDisposable {
   readonly requests: FakeRequest[] = [];
+  /** How many connections were made to it. */
+  connections = 0;
   /** Set to answer in its place. */
   intercept: Intercept = () => false;
   /** Whether Range is honoured. */
@@ -39,6 +41,7 @@ export class FakeRegistry implements AsyncDisposable {
     o: { tls?: { cert: string; key: string; ca?: string; requestCert?: boolean }; host?: string } = {},
   ): Promise<FakeRegistry> {
     const registry = new FakeRegistry(o.tls);
+    registry.#server.on("connection", () => void registry.connections++);
     await new Promise<void>((resolve) => registry.#server.listen(0, o.host ?? "127.0.0.1", resolve));
     return registry;
   }
