@@ -77,7 +77,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
       ...(unsetSeccomp && { unsetSeccomp }),
     },
     log,
-    events: new LifecycleEvents(),
+    events: new LifecycleEvents({ onDropped: () => metrics.eventReaderDropped() }),
   });
   sandboxes.useContainers(containers);
   metrics.watch({

@@ -21,6 +21,7 @@ interface Reader {
   wake: (() => void) | undefined;
   ended: boolean;
   overflowed: boolean;
+  onDropped: () => void;
 }
 
 /** The lifecycle of all pods and containers as a stream: what GetContainerEvents serves. */
@@ -43,8 +44,11 @@ export class LifecycleEvents {
     for (const reader of this.#readers) {
       if (reader.queue.length >= this.#limit) {
         reader.overflowed = true;
+        // Nobody will read them.
+        reader.queue = [];
         this.#end(reader);
         this.#onDropped();
+        reader.onDropped();
         continue;
       }
       reader.queue.push(event);
@@ -52,9 +56,13 @@ export class LifecycleEvents {
     }
   }
 
-  /** Events from now on, until disposed, dropped, aborted or closed. The abort ends the iteration without an error. */
-  subscribe(options: { signal: AbortSignal }): EventSubscription {
-    const reader: Reader = { queue: [], wake: undefined, ended: false, overflowed: false };
+  /**
+   * Events from now on, until disposed, dropped, aborted or closed. The abort ends the iteration without an error.
+   *
+   * @param options.onDropped called once when this one is dropped, as its reader may be held up elsewhere than in the iteration
+   */
+  subscribe(options: { signal: AbortSignal; onDropped?: () => void }): EventSubscription {
+    const reader: Reader = { queue: [], wake: undefined, ended: false, overflowed: false, onDropped: options.onDropped ?? (() => {}) };
     this.#readers.add(reader);
     const onAbort = (): void => this.#end(reader);
     if (options.signal.aborted) onAbort();

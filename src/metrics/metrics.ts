@@ -17,6 +17,8 @@ export interface Metrics {
   pullsRunning(delta: 1 | -1): void;
   /** One step of RunPodSandbox and its like ("network", "shim", "create", "start"). */
   step(operation: string, step: string, seconds: number): void;
+  /** A reader of GetContainerEvents was dropped, as it did not keep up. */
+  eventReaderDropped(): void;
   /** Sets where the numbers of pods, containers and waiting CNI retries come from. */
   watch(sources: { pods: CountByState; containers: CountByState; images: () => number; cniRetries: () => number }): void;
 }
@@ -64,6 +66,11 @@ export function createMetrics(): Metrics {
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers,
   });
+  const droppedReaders = new Counter({
+    name: "crid_event_subscribers_dropped_total",
+    help: "Callers of GetContainerEvents that were dropped, as they did not keep up.",
+    registers,
+  });
   eventLoopDelay(registers);
   return {
     registry,
@@ -76,6 +83,7 @@ export function createMetrics(): Metrics {
     },
     pullsRunning: (delta) => pullsRunning.inc(delta),
     step: (operation, step, seconds) => steps.observe({ operation, step }, seconds),
+    eventReaderDropped: () => droppedReaders.inc(),
     watch: (sources) => watch(registers, sources),
   };
 }

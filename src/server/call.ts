@@ -1,3 +1,4 @@
+import type { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 
 /** One call of one RPC, as its handler sees it. */
@@ -9,6 +10,8 @@ export interface Call {
   readonly signal: AbortSignal;
   /** Carries the call's id. */
   readonly log: Logger;
+  /** Ends the call with this error and aborts its signal, also while a part of its answer waits for a caller that does not read. */
+  fail(reason: CridError): void;
 }
 
 /** A response, or its bytes where they were kept from before. */

@@ -27,8 +27,10 @@ export function request<Message, Properties>(
   return type.decode(type.encode(properties).finish());
 }
 
-export function testCall(signal = new AbortController().signal): Call {
-  return { id: "1", method: "Test", signal, log: silentLogger() };
+export function testCall(signal?: AbortSignal): Call {
+  const failed = new AbortController();
+  const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);
+  return { id: "1", method: "Test", signal: either, log: silentLogger(), fail: (reason) => failed.abort(reason) };
 }
 
 export const podRequest: runtime.v1.PodSandboxConfig.$Properties = {

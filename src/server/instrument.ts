@@ -49,6 +49,10 @@ class ActiveCall implements Call {
     return this.abort.signal;
   }
 
+  fail(reason: CridError): void {
+    this.abort.abort(reason);
+  }
+
   /** Made when first used: most calls log nothing of their own. */
   get log(): Logger {
     this.#log ??= this.#parentLog.child({ call: this.id, method: this.method });

@@ -35,7 +35,7 @@ export interface Containers {
   execSync(id: string, o: { cmd: string[]; timeoutMs: number; signal: AbortSignal }): Promise<ExecSyncResult>;
   updateResources(id: string, o: { resources: LinuxResources; annotations: Record<string, string>; signal: AbortSignal }): Promise<void>;
   reopenLog(id: string, o: { signal: AbortSignal }): Promise<void>;
-  readonly events: { subscribe(o: { signal: AbortSignal }): EventSubscription };
+  readonly events: { subscribe(o: { signal: AbortSignal; onDropped?: () => void }): EventSubscription };
 }
 
 /** A pod as List shows it. */

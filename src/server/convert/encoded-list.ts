@@ -24,19 +24,7 @@ export class EncodedList<Entry> {
 
   /** The same in several messages, none much bigger than `maxBytes`: for the streams of lists. Empty for no entries. */
   *pages(entries: readonly Entry[], maxBytes: number): Generator<Buffer> {
-    let page: Buffer[] = [];
-    let size = 0;
-    for (const entry of entries) {
-      const bytes = this.#framed(entry);
-      if (size > 0 && size + bytes.length > maxBytes) {
-        yield Buffer.concat(page);
-        page = [];
-        size = 0;
-      }
-      page.push(bytes);
-      size += bytes.length;
-    }
-    if (size > 0) yield Buffer.concat(page);
+    yield* gather(entries, (entry) => this.#framed(entry), maxBytes);
   }
 
   #framed(entry: Entry): Buffer {
@@ -47,6 +35,27 @@ export class EncodedList<Entry> {
     this.#kept.set(key, { version, bytes });
     return bytes;
   }
+}
+
+/** As `EncodedList.pages`, of entries whose bytes are not worth keeping: each is encoded when its page is asked for. */
+export function* pagesOf<Entry>(entries: readonly Entry[], encode: (entry: Entry) => Buffer, maxBytes: number): Generator<Buffer> {
+  yield* gather(entries, (entry) => framed(encode(entry)), maxBytes);
+}
+
+function* gather<Entry>(entries: readonly Entry[], encode: (entry: Entry) => Buffer, maxBytes: number): Generator<Buffer> {
+  let page: Buffer[] = [];
+  let size = 0;
+  for (const entry of entries) {
+    const bytes = encode(entry);
+    if (size > 0 && size + bytes.length > maxBytes) {
+      yield Buffer.concat(page);
+      page = [];
+      size = 0;
+    }
+    page.push(bytes);
+    size += bytes.length;
+  }
+  if (size > 0) yield Buffer.concat(page);
 }
 
 /** Puts the tag of field 1 (length-delimited) and the length in front of a message. */

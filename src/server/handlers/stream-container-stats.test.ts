@@ -2,17 +2,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runtime } from "../../../api/cri/runtime/v1/api.js";
 import { containerRecord, request, testCall, testNode } from "../fixtures.ts";
+import { maxPageBytes } from "./pages.ts";
 import { streamContainerStats } from "./stream-container-stats.ts";
 
 const { v1 } = runtime;
 
-test("in pages", async () => {
+test("one consistent list, in pages of a bounded size", async () => {
   const node = testNode();
-  for (let i = 0; i < 150; i++) node.records.set(`c${i}`, containerRecord(`c${i}`));
-  const sizes: number[] = [];
+  const ids = Array.from({ length: 3000 }, (_, i) => `x${i}`);
+  for (const id of ids) node.records.set(id, containerRecord(id));
+  const seen: string[] = [];
+  let pages = 0;
   for await (const page of streamContainerStats(node)(request(v1.StreamContainerStatsRequest, {}), testCall())) {
-    assert.ok(!Buffer.isBuffer(page));
-    sizes.push(page.containerStats?.length ?? 0);
+    assert.ok(Buffer.isBuffer(page) && page.length <= maxPageBytes);
+    seen.push(...v1.StreamContainerStatsResponse.decode(page).containerStats.map((one) => one.attributes?.id ?? ""));
+    // What comes and goes meanwhile is in the next list.
+    if (pages++ === 0) node.records.clear();
   }
-  assert.deepEqual(sizes, [100, 50]);
+  assert.deepEqual(seen, ids);
+  assert.ok(pages > 1);
 });

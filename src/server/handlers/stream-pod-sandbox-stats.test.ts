@@ -2,17 +2,23 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runtime } from "../../../api/cri/runtime/v1/api.js";
 import { podStatus, request, testCall, testNode } from "../fixtures.ts";
+import { maxPageBytes } from "./pages.ts";
 import { streamPodSandboxStats } from "./stream-pod-sandbox-stats.ts";
 
 const { v1 } = runtime;
 
-test("in pages", async () => {
+test("one consistent list, in pages of a bounded size", async () => {
   const node = testNode();
-  for (let i = 0; i < 101; i++) node.pods.set(`p${i}`, podStatus(`p${i}`));
-  const sizes: number[] = [];
+  const ids = Array.from({ length: 3000 }, (_, i) => `x${i}`);
+  for (const id of ids) node.pods.set(id, podStatus(id));
+  const seen: string[] = [];
+  let pages = 0;
   for await (const page of streamPodSandboxStats(node)(request(v1.StreamPodSandboxStatsRequest, {}), testCall())) {
-    assert.ok(!Buffer.isBuffer(page));
-    sizes.push(page.podSandboxStats?.length ?? 0);
+    assert.ok(Buffer.isBuffer(page) && page.length <= maxPageBytes);
+    seen.push(...v1.StreamPodSandboxStatsResponse.decode(page).podSandboxStats.map((one) => one.attributes?.id ?? ""));
+    // What comes and goes meanwhile is in the next list.
+    if (pages++ === 0) node.pods.clear();
   }
-  assert.deepEqual(sizes, [100, 1]);
+  assert.deepEqual(seen, ids);
+  assert.ok(pages > 1);
 });
