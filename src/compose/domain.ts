@@ -68,6 +68,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
     logger: drivers.logger,
     shims: drivers.shims,
     cgroups,
+    cdi: drivers.cdi,
     table: store.containers,
     paths: { containersDir: paths.containers, bundlesDir: paths.bundles },
     host: specHost,

@@ -1,5 +1,6 @@
 import { rmdir } from "node:fs/promises";
 import { LayerUnpacker } from "../archive/layer-unpacker.ts";
+import { Cdi } from "../cdi/cdi.ts";
 import { Cgroups } from "../cgroup/cgroups.ts";
 import type { CgroupDriver } from "../cgroup/paths.ts";
 import { Cni } from "../cni/cni.ts";
@@ -33,6 +34,7 @@ export interface Drivers {
   events: EventServer;
   shims: Shims;
   logger: LoggerClient;
+  cdi: Cdi;
 }
 
 /** What is started here is stopped by `stack`. */
@@ -74,5 +76,6 @@ export async function startDrivers(options: DaemonOptions, paths: Paths, metrics
     log,
   });
   const cgroupDriver = config.cgroupDriver === "auto" ? cgroups.detectDriver() : config.cgroupDriver;
-  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger };
+  const cdi = new Cdi({ ...config.cdi, log });
+  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger, cdi };
 }

@@ -37,7 +37,7 @@ export async function startEdge(
     handlerNames: Object.keys(config.runtime.handlers),
     check: () => void runtimeHandler("", settings),
     probe: async (name) => probeRuntimeFeatures(runtimeHandler(name, settings).options.binaryName),
-    verbose: () => ({
+    verbose: async () => ({
       config: {
         ...config,
         registry: withoutSecrets(config.registry),
@@ -46,6 +46,7 @@ export async function startEdge(
       },
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
+      cdi: await drivers.cdi.status(),
     }),
     log,
   });

@@ -152,7 +152,12 @@ export const configSchema = z.strictObject({
     .describe("Node Resource Interface."),
   cdi: z
     .strictObject({
-      dirs: z.array(absolutePath).prefault(["/etc/cdi", "/var/run/cdi"]).describe("Device specifications; a later folder wins."),
+      enabled: z.boolean().prefault(true).describe("Give containers the CDI devices that they ask for. Off: they are refused."),
+      dirs: z
+        .array(absolutePath)
+        .min(1)
+        .prefault(["/etc/cdi", "/var/run/cdi"])
+        .describe("Folders of device specifications; of two that name the same device the one in the later folder counts."),
     })
     .prefault({})
     .describe("Container Device Interface."),

@@ -5,6 +5,7 @@ import type { Logger } from "../base/log.ts";
 import type { SpecHost } from "../oci/host.ts";
 import type { SecurityProfile } from "../records/pod-config.ts";
 import type {
+  CdiDevices,
   ContainerCgroups,
   ContainerImages,
   ContainerLogger,
@@ -24,6 +25,7 @@ export interface ContainerContext {
   readonly logger: ContainerLogger;
   readonly shims: ShimCleaner;
   readonly cgroups: ContainerCgroups;
+  readonly cdi: CdiDevices;
   readonly table: ContainerTable;
   readonly paths: ContainerPaths;
   readonly host: SpecHost;

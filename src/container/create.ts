@@ -15,6 +15,7 @@ import type { ContainerConfig } from "../records/container-config.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { RootfsMount } from "../snapshot/snapshotter.ts";
+import { addCdiDevices } from "./cdi-devices.ts";
 import { bundlePath, type ContainerContext, dataPath, ioPath, readyPod } from "./context.ts";
 import type { PodContext } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
@@ -48,7 +49,6 @@ export async function createContainer(
   const step = `create container ${config.name} (${shortId(id)}) in pod ${shortId(pod.id)}`;
   try {
     readyPod(pod, step);
-    refuseUnsupported(config);
     const image = context.images.get(config.image.ref);
     if (image === undefined) throw new CridError("not-found", `image "${config.image.ref}": not found; pull it first`);
     const volumes = imageVolumes(id, config, context.images);
@@ -86,12 +86,6 @@ export async function createContainer(
   } catch (error) {
     throw CridError.from(error, step);
   }
-}
-
-/** Starting without what was asked for would be worse than not starting. */
-function refuseUnsupported(config: ContainerConfig): void {
-  const cdi = [...config.cdiDevices, ...Object.keys(config.annotations).filter((key) => key.startsWith("cdi.k8s.io/"))];
-  if (cdi.length > 0) throw new CridError("unimplemented", `CDI devices are not supported yet: ${cdi.join(", ")}`);
 }
 
 function newRecord(
@@ -201,6 +195,7 @@ async function buildSpec(
     readSeccompProfile: () => seccomp,
     apparmorLoaded,
   });
+  await addCdiDevices(context.cdi, config, spec);
   if (lossyEnv.length > 0) {
     context.log.warn(
       { container: id, env: lossyEnv },

@@ -1,4 +1,5 @@
 import type { Writable } from "node:stream";
+import type { ResolvedEdits } from "../cdi/cdi.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { PodConfig } from "../records/pod-config.ts";
@@ -89,6 +90,12 @@ export interface ContainerLogger {
   reopen(id: string, logPath: string | undefined, o: { signal: AbortSignal }): Promise<void>;
   close(id: string): Promise<void>;
   attach(id: string, o: { stdout?: Writable; stderr?: Writable; onAttached?: () => void; signal: AbortSignal }): Promise<void>;
+}
+
+/** The devices of the Container Device Interface. */
+export interface CdiDevices {
+  /** @throws failed-precondition naming devices that no spec file has */
+  resolve(names: readonly string[]): Promise<ResolvedEdits>;
 }
 
 /** The table of the store. */

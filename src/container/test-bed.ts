@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { newId } from "../base/ids.ts";
 import { createLogger, silentLogger } from "../base/log.ts";
+import { Cdi } from "../cdi/cdi.ts";
 import { Cgroups } from "../cgroup/cgroups.ts";
 import { detachAll } from "../linux/mount.ts";
 import { makeNetns } from "../linux/namespaces.ts";
@@ -110,6 +111,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       logger,
       shims,
       cgroups: new Cgroups({ log }),
+      cdi: new Cdi({ enabled: true, dirs: [join(dir, "cdi")], log }),
       table: store.containers,
       paths: { containersDir: join(dir, "containers"), bundlesDir },
       host,

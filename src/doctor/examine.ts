@@ -6,6 +6,7 @@ import { Cgroups } from "../cgroup/cgroups.ts";
 import { checkConfig, loadConfig } from "../config/load.ts";
 import { type Config, configSchema } from "../config/schema.ts";
 import { capabilities } from "../linux/process.ts";
+import { checkCdi } from "./cdi.ts";
 import { checkCgroups, systemdIsInit } from "./cgroups.ts";
 import { checkCrictl, checkOtherRuntimes, checkSocket } from "./endpoint.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";
@@ -63,6 +64,7 @@ export async function examine(options: ExamineOptions): Promise<Finding[]> {
     ["pod network", () => checkNetwork(config.cni, log)],
     ["packet filter", () => checkFilterTools()],
     ["storage", () => checkStorage(config)],
+    ["CDI devices", () => checkCdi(config.cdi, log)],
     ["endpoint", async () => [await checkSocket(socket), ...checkOtherRuntimes(socket), checkCrictl(crictlFile, socket)]],
     ...options.images.map((image): [string, () => Promise<Finding[]>] => [
       `registry of ${image}`,

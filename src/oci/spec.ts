@@ -114,7 +114,7 @@ export interface OciLinux {
 }
 
 export interface OciDevice {
-  type: "c" | "b" | "p";
+  type: "c" | "b" | "u" | "p";
   path: string;
   major?: number;
   minor?: number;

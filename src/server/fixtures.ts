@@ -213,7 +213,7 @@ export function testNode(): TestNode {
       handlers: async () => [{ name: "", recursiveReadOnlyMounts: true, userNamespaces: false }],
       features: () => ({ supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true }),
       setPodCidr: (cidr) => void did.push(["cidr", cidr]),
-      verbose: () => ({ config: { sandboxImage: "built-in" } }),
+      verbose: async () => ({ config: { sandboxImage: "built-in" } }),
     },
   };
 }

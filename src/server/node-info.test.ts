@@ -21,7 +21,7 @@ test("readiness; handlers: the default also by no name; asked once, but again af
       if (handler === "crun") throw new Error("no crun");
       return { recursiveReadonly: true, userNamespaces: true };
     },
-    verbose: () => ({}),
+    verbose: async () => ({}),
     log: silentLogger(),
   });
   const yes = { recursiveReadOnlyMounts: true, userNamespaces: true };

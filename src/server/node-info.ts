@@ -15,7 +15,7 @@ export interface NodeInfoOptions {
   /** Asks the handler's OCI runtime. @throws when it is missing */
   probe: (handler: string) => Promise<RuntimeFeatures>;
   /** The parts of a verbose status, made when asked for. */
-  verbose: () => Record<string, unknown>;
+  verbose: () => Promise<Record<string, unknown>>;
   log: Logger;
 }
 
@@ -71,7 +71,7 @@ export class NodeInfo implements Node {
     return { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true };
   }
 
-  verbose(): Record<string, unknown> {
+  verbose(): Promise<Record<string, unknown>> {
     return this.#options.verbose();
   }
 

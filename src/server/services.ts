@@ -128,7 +128,7 @@ export interface Node {
   features(): { supplementalGroupsPolicy: boolean; userNamespacesHostNetwork: boolean; mountOptions: boolean };
   setPodCidr(cidr: string): void;
   /** The values are turned into JSON. `config` holds `sandboxImage`, which kubeadm reads. */
-  verbose(): Record<string, unknown>;
+  verbose(): Promise<Record<string, unknown>>;
 }
 
 export interface Services {

@@ -16,7 +16,7 @@ export function status({ node }: Pick<Services, "node">): RuntimeHandlers["Statu
       features: { recursiveReadOnlyMounts, userNamespaces },
     })),
     features: node.features(),
-    ...(verbose && { info: Object.fromEntries(Object.entries(node.verbose()).map(([key, value]) => [key, toJson(value)])) }),
+    ...(verbose && { info: Object.fromEntries(Object.entries(await node.verbose()).map(([key, value]) => [key, toJson(value)])) }),
   });
 }
 
