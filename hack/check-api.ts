@@ -11,13 +11,21 @@ interface Declared {
 
 const protos = [
   "api/cri/runtime/v1/api.proto",
+  "api/nri/nri.proto",
   ...["task-v2", "task-v3", "task-events", "events-service", "runc-options", "bootstrap", "rpc-status"].map(
     (name) => `api/shim/${name}.proto`,
   ),
 ];
 
-/** Declared upstream in the same files, and neither sent nor read by us or a shim. */
-const notOurs = new Set(["containerd.types.ActiveMount", "containerd.types.ActivationInfo", "containerd.types.MountCapabilities"]);
+/** Declared upstream in the same files, and neither sent nor read by us, a shim or a plugin (NRI's WASM plugins are not supported). */
+const notOurs = new Set([
+  "containerd.types.ActiveMount",
+  "containerd.types.ActivationInfo",
+  "containerd.types.MountCapabilities",
+  "nri.pkg.api.v1alpha1.HostFunctions",
+  "nri.pkg.api.v1alpha1.LogRequest",
+  "nri.pkg.api.v1alpha1.LogRequest.Level",
+]);
 
 function readOurs(): Declared {
   const root = new protobuf.Root();

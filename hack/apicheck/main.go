@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/api/types"
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	tasktypes "github.com/containerd/containerd/api/types/task"
+	nri "github.com/containerd/nri/pkg/api"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -102,6 +103,7 @@ func main() {
 		runcoptions.File_types_runc_options_oci_proto,
 		bootstrap.File_runtime_bootstrap_v1_bootstrap_proto,
 		rpcstatus.File_google_rpc_status_proto,
+		nri.File_pkg_api_api_proto,
 	} {
 		all.messages(file.Messages())
 		all.enums(file.Enums())

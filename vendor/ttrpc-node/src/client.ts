@@ -189,7 +189,8 @@ function responsePayload(frame: Frame): Uint8Array {
   if (frame.type !== FrameType.response)
     throw new TtrpcError(Code.INTERNAL, `protocol error: frame of type ${frame.type} instead of a response`);
   const { status, payload } = decodeResponse(frame.payload);
-  if (status !== undefined && status.code !== Code.OK) throw new TtrpcError(status.code, status.message, { details: status.details });
+  if (status !== undefined && status.code !== Code.OK)
+    throw new TtrpcError(status.code, status.message, { details: status.details, fromPeer: true });
   return payload;
 }
 

@@ -31,11 +31,14 @@ export class TtrpcError extends Error {
   /** One of `Code`, or whatever number the peer sent. */
   readonly code: number;
   readonly details: readonly ErrorDetail[];
+  /** Whether the peer answered this; false for what went wrong on this side, or on the way. */
+  readonly fromPeer: boolean;
 
-  constructor(code: number, message: string, options: { cause?: unknown; details?: readonly ErrorDetail[] } = {}) {
+  constructor(code: number, message: string, options: { cause?: unknown; details?: readonly ErrorDetail[]; fromPeer?: boolean } = {}) {
     super(message, "cause" in options ? { cause: options.cause } : undefined);
     this.code = code;
     this.details = options.details ?? [];
+    this.fromPeer = options.fromPeer ?? false;
   }
 
   /**
