@@ -4,7 +4,7 @@
 
 const edge = ["server", "streaming", "cli", "doctor"];
 const domain = ["recovery", "sandbox", "container", "image", "oci"]; // each may import those after it
-const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger", "cdi"]; // never each other
+const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger", "cdi", "nri"]; // never each other
 const ground = ["linux", "archive", "config", "metrics", "records", "base"];
 
 const test = "\\.test\\.ts$|/test(ing|kit)/";
@@ -101,9 +101,10 @@ module.exports = {
     onlyIn("ws", ["src/streaming/"]),
     onlyIn("@grpc/grpc-js", ["src/server/", "src/cli/"]),
     onlyIn("protobufjs", ["api/"]),
-    ownOnlyIn("vendor/ttrpc-node/", ["src/shim/", "src/logger/"]),
+    ownOnlyIn("vendor/ttrpc-node/", ["src/shim/", "src/logger/", "src/nri/"]),
     ownOnlyIn("api/cri/", ["src/server/", "src/cli/"]),
     ownOnlyIn("api/shim/", ["src/shim/"]),
+    ownOnlyIn("api/nri/", ["src/nri/"]),
     ownOnlyIn("api/crid/", ["src/server/", "src/cli/", "src/logger/"]),
   ],
   options: {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { nriSchema } from "./nri-schema.ts";
 import { absolutePath, duration, port, size } from "./quantity-schemas.ts";
 import { registrySchema } from "./registry-schema.ts";
 import { verifierSchema } from "./verifier-schema.ts";
@@ -141,15 +142,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("Containers."),
-  nri: z
-    .strictObject({
-      enabled: z.boolean().prefault(true).describe("Serve NRI plugins."),
-      socket: absolutePath.prefault("/var/run/nri/nri.sock").describe("Where plugins connect."),
-      pluginDir: absolutePath.prefault("/opt/nri/plugins").describe("Plugins started with the daemon."),
-      pluginConfDir: absolutePath.prefault("/etc/nri/conf.d").describe("Their configuration."),
-    })
-    .prefault({})
-    .describe("Node Resource Interface."),
+  nri: nriSchema,
   cdi: z
     .strictObject({
       enabled: z.boolean().prefault(true).describe("Give containers the CDI devices that they ask for. Off: they are refused."),

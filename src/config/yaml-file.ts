@@ -5,3 +5,8 @@ import { load } from "js-yaml";
 export function readYamlFile(path: string): unknown {
   return load(readFileSync(path, "utf8"), { filename: path });
 }
+
+/** YAML in an annotation, as plain data. @throws YAMLException */
+export function parseYaml(text: string): unknown {
+  return load(text);
+}

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { closeFd } from "./files.ts";
 import { check, declare, errnoError, lastErrno, retryEintr } from "./libc.ts";
 
+const AF_UNIX = 1;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
@@ -14,6 +15,9 @@ const TCP_CLOSE = 7;
 const TCP_CLOSE_WAIT = 8;
 
 const cSocket = declare<(domain: number, type: number, protocol: number) => number>("int socket(int domain, int type, int protocol)");
+const cSocketpair = declare<(domain: number, type: number, protocol: number, fds: Int32Array) => number>(
+  "int socketpair(int domain, int type, int protocol, int *fds)",
+);
 const cConnect = declare<(fd: number, address: Buffer, length: number) => number>("int connect(int fd, void *address, uint32_t length)");
 const cGetsockopt = declare<(fd: number, level: number, name: number, value: Int32Array | Uint8Array, length: Uint32Array) => number>(
   "int getsockopt(int fd, int level, int name, void *value, uint32_t *length)",
@@ -35,6 +39,13 @@ export function connectLoopback(family: 4 | 6, port: number): number {
   if (errno === constants.errno.EINPROGRESS) return fd;
   closeFd(fd);
   throw errnoError(errno, "connect", subject);
+}
+
+/** Two unix stream sockets that are each other's peer; closed on exec, and not blocking. Both are the caller's to close. */
+export function socketPair(): [number, number] {
+  const fds = new Int32Array(2);
+  check(cSocketpair(AF_UNIX, SOCK_STREAM_NONBLOCK_CLOEXEC, 0, fds), "socketpair", "unix");
+  return [fds[0] ?? -1, fds[1] ?? -1];
 }
 
 /** How a connection that was begun stands. @throws the error that ended it (ECONNREFUSED); the descriptor is the caller's to close */

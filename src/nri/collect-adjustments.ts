@@ -48,8 +48,7 @@ export class CollectedAdjustments {
     linux.namespaces = adjustList(linux.namespaces, change.namespaces, ({ type }) => type, by(Field.Namespace));
     adjustMap(linux.sysctl, change.sysctl, by(Field.Sysctl), "");
     adjustMap(linux.netDevices, change.netDevices, by(Field.LinuxNetDevices), new v1.LinuxNetDevice());
-    if (change.resources)
-      linux.resources = mergeResources(linux.resources ?? emptyResources(), change.resources, { owners, id, plugin });
+    if (change.resources) linux.resources = mergeResources(linux.resources ?? emptyResources(), change.resources, { owners, id, plugin });
     const set = <K extends "oomScoreAdj" | "ioPriority" | "seccompPolicy" | "scheduler" | "memoryPolicy">(name: K, field: number): void => {
       const value = change[name];
       if (value === null || value === undefined) return;

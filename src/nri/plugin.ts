@@ -118,7 +118,11 @@ export class Plugin {
   }
 
   /** Tells it of everything there is, in parts where that is too much for one message. @throws as `start`; it is cut off then */
-  async synchronize(pods: readonly PodSandbox[], containers: readonly Container[], options: { signal: AbortSignal }): Promise<ContainerUpdate[]> {
+  async synchronize(
+    pods: readonly PodSandbox[],
+    containers: readonly Container[],
+    options: { signal: AbortSignal },
+  ): Promise<ContainerUpdate[]> {
     // Longer than a request: it is part of coming up, and may be much.
     const timeoutMs = Math.max(this.#options.registrationTimeoutMs, this.#options.requestTimeoutMs);
     try {

@@ -1,4 +1,5 @@
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
+import { claimSocket, type SocketPlace } from "../base/claim-socket.ts";
 import { CridError } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import { type AdminHandlers, adminMethods } from "./admin/admin-methods.ts";
@@ -6,7 +7,6 @@ import type { DuplexHandler, StreamHandler, UnaryHandler } from "./call.ts";
 import { type ImageHandlers, imageMethods, type RuntimeHandlers, runtimeMethods } from "./grpc-services.ts";
 import { type CallObserver, Instrument } from "./instrument.ts";
 import type { AnyMethod, HandlersOf } from "./methods.ts";
-import { claimSocket, type SocketPlace } from "./socket.ts";
 
 /** A request is no bigger than what the kubelet itself may send and take (its maxMsgSize). */
 const maxRequestBytes = 16 * 1024 * 1024;
@@ -52,7 +52,7 @@ export class CriServer {
   /** Serves. @throws failed-precondition when another process serves the socket */
   async listen(): Promise<void> {
     const { address, gid } = this.#options;
-    const socket = await claimSocket(address, { gid });
+    const socket = await claimSocket(address, { gid, key: "grpc.address" });
     await new Promise<void>((resolve, reject) => {
       this.#server.bindAsync(`unix:${socket.hidden}`, ServerCredentials.createInsecure(), (error) => {
         if (error === null) resolve();

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, lstat, mkdir, rename, rm } from "node:fs/promises";
 import { connect } from "node:net";
 import { basename, dirname, join } from "node:path";
-import { CridError, isErrno } from "../base/errors.ts";
+import { CridError, isErrno } from "./errors.ts";
 
 /** Where a listener listens before its socket is shown to callers, and how to show it. */
 export interface SocketPlace {
@@ -18,12 +18,13 @@ export interface SocketPlace {
  * Prepares a unix socket of mode 0660, root and `gid`, at `path`. Its directories are made (mode 0755). A socket that nobody
  * answers on is taken over.
  *
+ * @param options.key the key of the configuration that says where, for messages
  * @throws failed-precondition when another process answers there, or when something else than a socket is there
  */
-export async function claimSocket(path: string, options: { gid: number }): Promise<SocketPlace> {
+export async function claimSocket(path: string, options: { gid: number; key: string }): Promise<SocketPlace> {
   const directory = dirname(path);
   await mkdir(directory, { recursive: true, mode: 0o755 });
-  await assertFree(path);
+  await assertFree(path, options.key);
   // As short as a socket's path must be, and beside the final place, so that a rename gets it there.
   const hidden = join(directory, `.${basename(path).slice(0, 4)}${randomBytes(3).toString("hex")}`);
   let inode: bigint | undefined;
@@ -51,17 +52,17 @@ export async function claimSocket(path: string, options: { gid: number }): Promi
   };
 }
 
-async function assertFree(path: string): Promise<void> {
+async function assertFree(path: string, key: string): Promise<void> {
   const found = await lstat(path).catch((error: unknown) => {
     if (isErrno(error, "ENOENT")) return undefined;
     throw CridError.from(error, `look at ${path}`);
   });
   if (found === undefined) return;
   if (!found.isSocket()) {
-    throw new CridError("failed-precondition", `listen on ${path}: it exists and is not a socket; remove it or set another grpc.address`);
+    throw new CridError("failed-precondition", `listen on ${path}: it exists and is not a socket; remove it or set another ${key}`);
   }
   if (await answers(path)) {
-    throw new CridError("failed-precondition", `listen on ${path}: another process serves it; stop it or set another grpc.address`);
+    throw new CridError("failed-precondition", `listen on ${path}: another process serves it; stop it or set another ${key}`);
   }
 }
 
