@@ -95,6 +95,7 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
   const images = new Images({
     table: store.images,
     transaction: (run) => store.transaction(run),
+    syncTable: () => store.sync(),
     content,
     registry,
     snapshotter,

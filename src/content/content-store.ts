@@ -9,6 +9,8 @@ import type { Logger } from "../base/log.ts";
 import { Ingest } from "./ingest.ts";
 import { UnnamedIngest } from "./unnamed-ingest.ts";
 
+const unnamedPrefix = "unnamed-";
+
 /**
  * Blobs by digest:
  *
@@ -34,6 +36,7 @@ export class ContentStore {
     const store = new ContentStore(options.root, options.log);
     for (const name of ["blobs/sha256", "blobs/sha512", "ingest"]) await mkdir(join(options.root, name), { recursive: true, mode: 0o700 });
     for await (const { size } of store.list()) store.#counted(size, 1);
+    await store.#sweepUnnamed();
     return store;
   }
 
@@ -125,7 +128,7 @@ export class ContentStore {
   /** Begins to write something whose digest is not known before all of it has come. Dispose of it when it is not wanted. */
   async ingestUnnamed(options: { algorithm?: DigestAlgorithm } = {}): Promise<UnnamedIngest> {
     const ingest = new UnnamedIngest({
-      file: join(this.root, "ingest", `unnamed-${randomUUID()}`),
+      file: join(this.root, "ingest", `${unnamedPrefix}${randomUUID()}`),
       algorithm: options.algorithm ?? "sha256",
       publish: (digest, file, size) => this.#publish(digest, file, size),
     });
@@ -185,6 +188,12 @@ export class ContentStore {
       await rm(file, { force: true, recursive: true });
       this.#log.info({ ingest: name }, "removed a partial download that nobody went on with");
     }
+  }
+
+  /** What an earlier process wrote and had no name for yet, nobody can go on with. */
+  async #sweepUnnamed(): Promise<void> {
+    for await (const { name } of await opendir(join(this.root, "ingest")))
+      if (name.startsWith(unnamedPrefix)) await rm(join(this.root, "ingest", name), { force: true });
   }
 
   async #publish(digest: string, file: string, size: number): Promise<void> {

@@ -154,6 +154,7 @@ export class Ingest implements AsyncDisposable {
       await this.#flush();
       this.#complete = true;
       this.#tell({ kind: "grown", bytes: this.size, complete: true });
+      await failpoint("content.commit.before-sync");
       await this.#open.sync();
       await this.#close();
       await failpoint("content.commit.before-rename");

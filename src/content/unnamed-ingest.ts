@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import type { DigestAlgorithm } from "../base/digest.ts";
 import { CridError, isErrno } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 
 const bufferBytes = 512 * 1024;
 
@@ -76,8 +77,10 @@ export class UnnamedIngest implements AsyncDisposable {
     try {
       {
         await using handle = await open(this.#file, "r");
+        await failpoint("content.commit-unnamed.before-sync");
         await handle.sync();
       }
+      await failpoint("content.commit-unnamed.before-rename");
       await this.#publish(this.digest, this.#file, this.#size);
       this.#gone = true;
     } catch (error) {

@@ -31,6 +31,8 @@ type FailureAction = "suspend" | "collect" | "release";
 export interface AssembleOptions {
   /** What names this work among all, for its lease. */
   key: string;
+  /** Nobody comes with the key again: a crash leaves nothing to go on with. */
+  once?: boolean;
   /** For people. */
   label: string;
   /** The platform that the image's config must fit. */
@@ -48,6 +50,8 @@ export interface AssemblerOptions {
   content: ContentStore;
   leases: Leases;
   collector: Collector;
+  /** Waits until records survive a power cut. */
+  durable: () => Promise<void>;
   layers: Layers;
   /** Drop a layer's blob once it is unpacked. */
   discardUnpackedLayers: boolean;
@@ -85,18 +89,18 @@ export class Assembler {
    */
   async assemble(found: Found, source: PullSource, o: AssembleOptions): Promise<ImageRecord> {
     const { leases, collector } = this.#options;
-    const { key, label } = o;
+    const { key, label, once = false } = o;
     const { config, layers } = found.manifest;
     const blobs = [...found.documents.map(({ descriptor }) => descriptor), config, ...layers, ...(found.others ?? [])].map(
       ({ digest }) => digest,
     );
-    let lease = await leases.hold(key, { ref: label, blobs, chainIds: [] });
+    let lease = await leases.hold(key, { ref: label, blobs, chainIds: [], once });
     try {
       await o.prepare?.();
       const image = await this.#content(found, source, {
         ...o,
         leaseChain: async (chainIds) => {
-          lease = await leases.hold(key, { ref: label, blobs, chainIds });
+          lease = await leases.hold(key, { ref: label, blobs, chainIds, once });
         },
       });
       await failpoint("image.pull.before-record", o);
@@ -196,8 +200,10 @@ export class Assembler {
 
   /** The image has a record: what only the lease held goes. */
   async #finish(lease: Lease, found: Found): Promise<void> {
-    const { leases, collector, log } = this.#options;
+    const { leases, collector, durable, log } = this.#options;
     try {
+      // Until the record is safe from a power cut the lease holds what it is about, for the next try.
+      await durable();
       await leases.release(lease);
       await collector.collect({
         blobs: new Set([...lease.blobs, ...found.manifest.layers.map(({ digest }) => digest)]),

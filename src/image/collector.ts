@@ -1,4 +1,5 @@
 import pLimit from "p-limit";
+import { failpoint } from "../base/failpoints.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
@@ -16,6 +17,8 @@ export interface CollectorOptions {
   snapshotter: Pick<Snapshotter, "layers" | "removeLayer" | "hasLayer">;
   catalog: Catalog;
   leases: Leases;
+  /** Waits until the records, and that some are gone, survive a power cut. */
+  durable: () => Promise<void>;
   /** Chain ids of layers under root file systems. */
   inUse: () => Iterable<string>;
   log: Logger;
@@ -44,17 +47,22 @@ export class Collector {
 
   /** Removes those of the given blobs and layers (by chain id) that nothing refers to; several at once, as each waits for the disk. */
   async collect(candidates: { blobs: Iterable<string>; chainIds: Iterable<string> }): Promise<void> {
-    const { snapshotter } = this.#options;
+    const { snapshotter, durable } = this.#options;
     const now = this.#references();
+    const chainIds = [...new Set(candidates.chainIds)].filter((name) => !now.chainIds.has(name));
+    const blobs = [...new Set(candidates.blobs)].filter((name) => !now.blobs.has(name));
+    if (chainIds.length === 0 && blobs.length === 0) return;
+    // A power cut must not bring a record back whose files are gone.
+    await durable();
+    await failpoint("image.collect.before-removals");
     const limit = pLimit(removals);
-    const unused = (kind: keyof References, names: Iterable<string>, remove: (name: string) => Promise<void>): Promise<void>[] =>
-      [...new Set(names)]
-        .filter((name) => !now[kind].has(name))
-        .map((name) => limit(() => this.#removeUnless(name, kind, () => remove(name))));
+    const removed = (kind: keyof References, names: string[], remove: (name: string) => Promise<void>): Promise<void>[] =>
+      names.map((name) => limit(() => this.#removeUnless(name, kind, () => remove(name))));
     const results = await Promise.allSettled([
-      ...unused("chainIds", candidates.chainIds, (chainId) => snapshotter.removeLayer(chainId)),
-      ...unused("blobs", candidates.blobs, (digest) => this.#removeBlob(digest)),
+      ...removed("chainIds", chainIds, (chainId) => snapshotter.removeLayer(chainId)),
+      ...removed("blobs", blobs, (digest) => this.#removeBlob(digest)),
     ]);
+    await failpoint("image.collect.after-removals");
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw failed.reason;
   }

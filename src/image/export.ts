@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { encodeTarHeader, tarEnd, tarPadding } from "../archive/tar-writer.ts";
 import { hashFor, parseDigest } from "../base/digest.ts";
 import { CridError, isKind } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
@@ -58,8 +59,10 @@ export class Exporter {
       ref: refs.join(" "),
       blobs: records.flatMap(({ record }) => record.blobs ?? [record.id, record.manifestDigest]),
       chainIds: [],
+      once: true,
     });
     try {
+      await failpoint("image.export.after-lease", o);
       const items = new Map<string, Item>();
       for (const { ref, record } of records) {
         const item = await this.#item(record, namesOf(ref, record), o);
@@ -67,6 +70,7 @@ export class Exporter {
         items.set(item.root.digest, same === undefined ? item : { ...same, names: [...new Set([...same.names, ...item.names])].sort() });
       }
       yield* this.#write([...items.values()], o);
+      await failpoint("image.export.before-release", o);
     } finally {
       await leases.release(lease);
     }

@@ -1,6 +1,7 @@
 import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
 import type { UnpackLimits } from "../archive/unpack-job.ts";
 import { CridError, isKind } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
@@ -36,6 +37,8 @@ export interface ImagesOptions {
   table: ImageTable;
   /** Runs several writes of the table as one. */
   transaction?: <T>(run: () => T) => T;
+  /** Waits until the writes of the table survive a power cut. */
+  syncTable?: () => Promise<void>;
   content: ContentStore;
   registry: Pick<Registry, "open">;
   snapshotter: Snapshotter;
@@ -99,6 +102,7 @@ export class Images {
       catalog: this.#catalog,
       leases: this.#leases,
       inUse: () => this.#layersInUse(),
+      durable: async () => void (await Promise.all([options.syncTable?.(), this.#files.durable()])),
       log,
     });
     const layers = new Layers({
@@ -114,7 +118,15 @@ export class Images {
     const platform = options.platform ?? hostPlatform();
     const catalog = this.#catalog;
     const collector = this.#collector;
-    const assembler = new Assembler({ content, leases: this.#leases, collector: this.#collector, layers, discardUnpackedLayers, log });
+    const assembler = new Assembler({
+      content,
+      leases: this.#leases,
+      collector,
+      durable: async () => options.syncTable?.(),
+      layers,
+      discardUnpackedLayers,
+      log,
+    });
     this.#puller = new Puller({
       registry: options.registry,
       content,
@@ -174,6 +186,9 @@ export class Images {
       this.#catalog.remove(record.id);
     }
     this.#files.sync(this.#options.table.all());
+    // The image that a lease was for is here: its record holds what it needs from now on.
+    const ids = this.#catalog.list().map(({ id }) => id);
+    await this.#leases.dropDone(({ blobs }) => ids.some((id) => blobs.has(id)));
     await this.#mounts.start();
     await this.#collector.collectAll();
     await this.#files.settled();
@@ -247,7 +262,9 @@ export class Images {
     using _ = await this.#removing.acquire(found.id, o);
     const record = this.#catalog.record(found.id);
     if (record === undefined) return;
+    await failpoint("image.remove.before-record", o);
     this.#catalog.remove(record.id);
+    await failpoint("image.remove.after-record", o);
     this.#options.log.info({ id: record.id, tags: record.repoTags, digests: record.repoDigests }, "removed an image");
     await this.#collector.collect({ blobs: record.blobs ?? [record.id, record.manifestDigest], chainIds: record.chainIds });
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { defaultUnpackLimits, type UnpackLimits } from "../archive/unpack-job.ts";
 import { CridError, isKind } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
@@ -81,6 +82,7 @@ export class Importer {
         },
         signal: o.signal,
       });
+      await failpoint("image.import.after-read", o);
       const platform = o.platform ?? this.#options.platform;
       const images =
         (await readOciLayout(archive, { platform, allPlatforms: o.allPlatforms === true })) ?? (await readDockerArchive(archive));
@@ -107,11 +109,13 @@ export class Importer {
     const { config, layers } = image.manifest;
     const record = await assembler.assemble(image, localSource(progress, "in the archive"), {
       key: `import ${randomUUID()}`,
+      once: true,
       label,
       platform,
       prepare: async () => {
         for (const blob of new Map([config, ...layers, ...image.others].map((part) => [part.digest, part])).values())
           await this.#place(archive, blob, o);
+        await failpoint("image.import.after-blobs", o);
       },
       onFailure: "collect",
       record: (found) => catalog.add(found, { tags, digests }),

@@ -51,8 +51,11 @@ export class Leases {
     }
   }
 
-  /** Holds the parts from this moment on (before the promise settles); what an earlier try under the same key held counts too. */
-  async hold(key: string, parts: { ref: string; blobs: Iterable<string>; chainIds: Iterable<string> }): Promise<Lease> {
+  /**
+   * Holds the parts from this moment on (before the promise settles); what an earlier try under the same key held counts too.
+   * @param parts.once nobody will come with the key again: a crash ends the lease
+   */
+  async hold(key: string, parts: { ref: string; blobs: Iterable<string>; chainIds: Iterable<string>; once?: boolean }): Promise<Lease> {
     const id = createHash("sha256").update(key).digest("hex").slice(0, 32);
     const before = this.#leases.get(id);
     const lease: Held = {
@@ -63,7 +66,7 @@ export class Leases {
       expiresAt: undefined,
     };
     this.#leases.set(id, lease);
-    await this.#write(lease);
+    if (parts.once !== true) await this.#write(lease);
     return lease;
   }
 
@@ -83,6 +86,11 @@ export class Leases {
   current(): Lease[] {
     const now = Date.now();
     return [...this.#leases.values()].filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now);
+  }
+
+  /** Forgets those of an earlier process that have done their duty: their end was not on the disk yet when the power was cut. */
+  async dropDone(isDone: (lease: Lease) => boolean): Promise<void> {
+    for (const lease of [...this.#leases.values()]) if (lease.expiresAt !== undefined && isDone(lease)) await this.release(lease);
   }
 
   /** Forgets the others. */

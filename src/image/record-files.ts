@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promise
 import { join } from "node:path";
 import { z } from "zod";
 import { isDigest, parseDigest } from "../base/digest.ts";
+import { syncDirectory } from "../base/durable.ts";
 import { isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { ImageRecord } from "../records/image-record.ts";
@@ -70,6 +71,12 @@ export class RecordFiles {
 
   async settled(): Promise<void> {
     await this.#tail;
+  }
+
+  /** Waits until what was written is on the disk, as far as names go: a copy that was removed does not come back. */
+  async durable(): Promise<void> {
+    await this.#tail;
+    await syncDirectory(this.#directory);
   }
 
   #later(id: string, text: string | undefined): void {

@@ -21,6 +21,8 @@ export interface ImageNode extends AsyncDisposable {
   /** Names of everything on disk: blobs, partial blobs, layers, staging, leases. */
   left(): Promise<Record<string, number>>;
   /** Stops this one without cleaning up, does something, and starts another on the same folder. */
+  /** Stops this one and leaves everything on disk. */
+  stop(): Promise<void>;
   restart(options?: Partial<ImagesOptions>, between?: () => Promise<void>, o?: { start: boolean }): Promise<ImageNode>;
 }
 
@@ -55,6 +57,7 @@ export async function startNode(
   const images = new Images({
     table: store.images,
     transaction: (run) => store.transaction(run),
+    syncTable: () => store.sync(),
     content,
     registry,
     snapshotter,
@@ -89,6 +92,7 @@ export async function startNode(
       layers: await count("snapshots/layers"),
       staging: await count("snapshots/staging"),
     }),
+    stop,
     restart: async (options, between, { start } = { start: true }) => {
       await stop();
       await between?.();

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { UnpackResult } from "../archive/unpack-job.ts";
 import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { IdmappedMounts } from "./idmapped-mounts.ts";
@@ -135,6 +136,7 @@ export class OverlaySnapshotter implements Snapshotter {
 
   async removeLayer(chainId: string): Promise<void> {
     if (!this.#layers.delete(chainId)) return;
+    await failpoint("snapshot.remove-layer.before-rename");
     await this.#discard(this.#layerPath(chainId));
   }
 
@@ -216,9 +218,11 @@ export class OverlaySnapshotter implements Snapshotter {
       } finally {
         for (const parent of parents) parent[Symbol.dispose]();
       }
+      await failpoint("snapshot.commit.before-rename");
       await this.#place(staging, info.chainId);
       this.#layers.set(info.chainId, info);
       onVisible?.();
+      await failpoint("snapshot.commit.before-sync");
       await syncDirectory(join(this.root, "layers"));
     }
     await rm(staging, { recursive: true, force: true });

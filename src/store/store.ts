@@ -1,5 +1,6 @@
+import { open } from "node:fs/promises";
 import type { DatabaseSync } from "node:sqlite";
-import { CridError } from "../base/errors.ts";
+import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
 import type { CniRetryRecord } from "../records/cni-retry-record.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
@@ -39,6 +40,7 @@ export class Store implements Disposable {
   /** Where a damaged database was moved when this one was opened. */
   readonly damaged: string | undefined;
 
+  readonly #path: string;
   readonly #database: DatabaseSync;
   readonly #lock: Disposable;
   readonly #reserve: Reserve;
@@ -62,6 +64,7 @@ export class Store implements Disposable {
 
   private constructor(options: StoreOptions, lock: Disposable) {
     this.#lock = lock;
+    this.#path = options.path;
     const { database, movedTo } = openDatabase(options);
     this.#database = database;
     this.damaged = movedTo;
@@ -94,6 +97,20 @@ export class Store implements Disposable {
     } catch (error) {
       if (options.frees === true && isFull(causeOf(error)) && this.#reserve.release()) return this.#attempt(run);
       throw error;
+    }
+  }
+
+  /**
+   * Waits until everything that was committed before this call is on the disk. A commit alone survives the end of the process, not a
+   * power cut: before files go that a record spoke of, the record's own going must be safe.
+   */
+  async sync(): Promise<void> {
+    try {
+      await using wal = await open(`${this.#path}-wal`, "r");
+      await wal.datasync();
+    } catch (error) {
+      // Nothing was written since the log was folded into the file, which SQLite syncs.
+      if (!isErrno(error, "ENOENT")) throw CridError.from(error, "sync the store");
     }
   }
 

@@ -25,6 +25,7 @@ export async function rebuildOffline(
   const images = new Images({
     table: store.images,
     transaction: (run) => store.transaction(run),
+    syncTable: () => store.sync(),
     content: await ContentStore.open({ root: paths.content, log }),
     snapshotter: await openSnapshotter({ root: paths.snapshots, mounts: paths.layerMounts, choice: config.image.snapshotter, log }),
     registry,
