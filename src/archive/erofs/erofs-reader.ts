@@ -12,7 +12,7 @@ import {
   slotSize,
   superOffset,
 } from "./format.ts";
-import { mode } from "./tree.ts";
+import { mode } from "./inode-table.ts";
 
 /** A file of an image, as `lookup` finds it. */
 export interface ImageFile {

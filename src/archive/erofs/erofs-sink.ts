@@ -6,10 +6,11 @@ import type { TarEntry } from "../tar-entry.ts";
 import { malformed } from "../tar-header.ts";
 import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
-import { blockSize, encodeDevice, encodeDirectory, encodeInode, encodeSuperblock, encodeXattrs, inodeSize, superOffset } from "./format.ts";
-import { type Placed, Placement, sortedNames } from "./placement.ts";
+import { blockSize, encodeDevice, encodeDirectory, encodeSuperblock, encodeXattrs, inodeSize, slotSize, superOffset } from "./format.ts";
+import { mode } from "./inode-table.ts";
+import { Placement, sortedNames, xattrsLength } from "./placement.ts";
 import { SpoolReader } from "./spool-reader.ts";
-import { ErofsTree, mode, type Node, newNode, noXattrs } from "./tree.ts";
+import { ErofsTree } from "./tree.ts";
 
 const nothing = Buffer.alloc(0);
 
@@ -45,7 +46,7 @@ export class ErofsSink implements LayerSink {
   readonly #spool: BlockWriter;
   /** The last part of the file that is being written. */
   readonly #tailBuffer = Buffer.alloc(blockSize);
-  #file: { node: Node; start: number; wholeBytes: number; tail: Buffer } | undefined;
+  #file: { start: number; wholeBytes: number; tail: Buffer } | undefined;
 
   /** @param path the image, which must not exist · @param uuid 16 bytes that the image is told apart by */
   constructor(path: string, uuid: Buffer) {
@@ -73,8 +74,8 @@ export class ErofsSink implements LayerSink {
       case "none":
         if (path !== "") return this.#make(entry, this.#tree.directory(parent), base);
         if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
-        this.#tree.root.implied = false;
-        describe(this.#tree.root, entry, mode.directory);
+        this.#tree.inodes.setImplied(this.#tree.root, false);
+        this.#describe(this.#tree.root, entry, mode.directory);
     }
   }
 
@@ -101,26 +102,27 @@ export class ErofsSink implements LayerSink {
   /** Writes the rest. The image is one file: whoever gives it its name syncs it, beside what else he has to sync. */
   async finish(): Promise<SinkResult> {
     this.#spool.flush();
-    const placement = new Placement(this.#tree.root);
+    const placement = new Placement(this.#tree);
     this.#writeBlocks(placement);
     const metaBlock = this.#image.position / blockSize;
-    for (const block of placement.blocks) this.#image.append(this.#metaBlock(block, placement));
+    for (let block = 0; block < placement.blocks; block++) this.#image.append(this.#metaBlock([...placement.inBlock(block)], placement));
     const blocks = this.#image.position / blockSize;
     this.#image.flush();
     const superblock = encodeSuperblock({
       rootNid: placement.nid(this.#tree.root),
-      inodes: placement.placed.size,
+      inodes: placement.count,
       blocks,
       metaBlock,
       uuid: this.#uuid,
     });
     writeSync(this.#fd, superblock, 0, superblock.length, superOffset);
-    this.#close();
-    return {
+    const result = {
       bytes: blocks * blockSize,
-      inodes: placement.placed.size,
-      fixups: { impliedDirectories: impliedPaths(this.#tree.root), foreignLinks: [] },
+      inodes: placement.count,
+      fixups: { impliedDirectories: impliedPaths(this.#tree), foreignLinks: [] },
     };
+    this.#close();
+    return result;
   }
 
   abandon(): void {
@@ -132,158 +134,120 @@ export class ErofsSink implements LayerSink {
     this.#open = false;
     closeSync(this.#fd);
     closeSync(this.#spoolFd);
+    this.#tree.inodes.free();
   }
 
-  #make(entry: TarEntry, parent: Node, base: string): void {
+  #make(entry: TarEntry, parent: number, base: string): void {
+    const tree = this.#tree;
     switch (entry.type) {
       case "directory":
-        return describe(this.#tree.makeDirectory(parent, base, false), entry, mode.directory);
+        return this.#describe(tree.makeDirectory(parent, base, false), entry, mode.directory);
       case "link": {
         const target = cleanPath(entry.linkName);
         if (target === "") throw malformed(`hard link ${JSON.stringify(entry.path)} to the root`);
-        const node = this.#tree.locate(target);
-        if (node === undefined) throw new NeedsDirectory(`the hard link ${JSON.stringify(entry.path)} leads to a layer below`);
-        if (node.children !== undefined) throw malformed(`hard link ${JSON.stringify(entry.path)} to a directory`);
-        parent.children?.set(base, node);
-        return;
+        const inode = tree.locate(target);
+        if (inode === undefined) throw new NeedsDirectory(`the hard link ${JSON.stringify(entry.path)} leads to a layer below`);
+        if (tree.isDirectory(inode)) throw malformed(`hard link ${JSON.stringify(entry.path)} to a directory`);
+        return tree.link(parent, base, inode);
       }
       case "file":
         return this.#beginFile(entry, parent, base);
       default: {
-        const node = newNode(mode[entry.type]);
-        describe(node, entry, mode[entry.type]);
-        node.target = entry.type === "symlink" ? entry.linkName : "";
-        node.device = entry.type === "char" || entry.type === "block" ? encodeDevice(entry.devMajor, entry.devMinor) : 0;
-        parent.children?.set(base, node);
+        const inode = tree.inodes.add(mode[entry.type]);
+        this.#describe(inode, entry, mode[entry.type]);
+        if (entry.type === "symlink") tree.setTarget(inode, entry.linkName);
+        if (entry.type === "char" || entry.type === "block") tree.inodes.setAddress(inode, encodeDevice(entry.devMajor, entry.devMinor));
+        tree.link(parent, base, inode);
       }
     }
   }
 
-  #beginFile(entry: TarEntry, parent: Node, base: string): void {
-    const node = newNode(mode.file);
-    describe(node, entry, mode.file);
-    node.size = entry.size;
+  #describe(inode: number, entry: TarEntry, type: number): void {
+    this.#tree.inodes.describe(inode, type | (type === mode.symlink ? 0o777 : entry.mode), entry);
+    this.#tree.setXattrs(inode, entry.xattrs.size === 0 ? entry.xattrs : storableXattrs(entry.xattrs));
+  }
+
+  #beginFile(entry: TarEntry, parent: number, base: string): void {
+    const { inodes } = this.#tree;
+    const inode = inodes.add(mode.file);
+    this.#describe(inode, entry, mode.file);
+    inodes.setSize(inode, entry.size);
     const rest = entry.size % blockSize;
-    const inline = rest > 0 && inodeSize + xattrsLength(node) + rest <= blockSize;
+    const inline = rest > 0 && inodeSize + xattrsLength(this.#tree, inode) + rest <= blockSize;
     const start = this.#image.position;
-    node.block = start / blockSize;
-    if (inline) node.spoolOffset = this.#spool.position;
+    inodes.setAddress(inode, start / blockSize);
+    if (inline) inodes.setSpoolOffset(inode, this.#spool.position);
     this.#file = {
-      node,
       start,
       wholeBytes: inline ? entry.size - rest : entry.size,
       tail: this.#tailBuffer.subarray(0, inline ? rest : 0).fill(0),
     };
-    parent.children?.set(base, node);
+    this.#tree.link(parent, base, inode);
   }
 
   /** The blocks of directories and of symlinks that are too long to stand behind their inode. */
   #writeBlocks(placement: Placement): void {
-    for (const placed of placement.placed.values()) {
-      if (placed.size === placed.inline) continue;
-      const data = this.#ownData(placed, placement);
+    const { inodes } = this.#tree;
+    for (const inode of placement.spilled) {
+      const data = this.#ownData(inode, placement);
       if (data === undefined) continue;
-      placed.block = this.#image.position / blockSize;
-      this.#image.append(data.subarray(0, placed.size - placed.inline));
+      inodes.setAddress(inode, this.#image.position / blockSize);
+      this.#image.append(data.subarray(0, data.length - this.#inlineBytes(inode)));
       this.#image.align();
     }
   }
 
+  /** Bytes of data that stand right behind the inode and its xattrs. */
+  #inlineBytes(inode: number): number {
+    const { inodes } = this.#tree;
+    return inodes.isInline(inode) ? inodes.size(inode) % blockSize : 0;
+  }
+
   /** One block of the metadata area, or all blocks of an inode that is larger; valid until the next call. */
-  #metaBlock(items: readonly Placed[], placement: Placement): Buffer {
-    const first = items[0];
+  #metaBlock(items: readonly number[], placement: Placement): Buffer {
+    const [first] = items;
     // The further blocks of a large inode were written with its first.
     if (first === undefined) return nothing;
-    const large = inodeSize + first.xattrs.length;
+    const large = inodeSize + xattrsLength(this.#tree, first);
     const block = large > blockSize ? Buffer.alloc(Math.ceil(large / blockSize) * blockSize) : this.#scratch.fill(0);
-    for (const placed of items) {
-      const { node, xattrs, inline, size, links } = placed;
-      const at = placed.offset % blockSize;
-      const isDevice = (node.mode & 0o170000) === mode.char || (node.mode & 0o170000) === mode.block;
-      encodeInode(
-        {
-          layout: inline > 0 ? "inline" : "plain",
-          xattrBytes: xattrs.length,
-          mode: node.mode,
-          size,
-          address: isDevice ? node.device : size > inline ? placed.block : 0xffffffff,
-          uid: node.uid,
-          gid: node.gid,
-          mtime: node.mtime,
-          links,
-        },
-        placed.offset / 32,
-        block,
-        at,
-      );
-      xattrs.copy(block, at + inodeSize);
-      if (inline > 0) this.#tail(placed, placement, block, at + inodeSize + xattrs.length);
+    for (const inode of items) {
+      const at = (placement.nid(inode) * slotSize) % blockSize;
+      this.#tree.inodes.copyTo(inode, block, at);
+      const xattrs = this.#tree.xattrs(inode);
+      const xattrBytes = xattrs.size === 0 ? 0 : encodeXattrs(xattrs).copy(block, at + inodeSize);
+      const inline = this.#inlineBytes(inode);
+      if (inline === 0) continue;
+      const own = this.#ownData(inode, placement);
+      if (own !== undefined) own.copy(block, at + inodeSize + xattrBytes, own.length - inline);
+      else this.#spoolReader.read(this.#tree.inodes.spoolOffset(inode), block, at + inodeSize + xattrBytes, inline);
     }
     return block;
   }
 
-  #tail(placed: Placed, placement: Placement, into: Buffer, at: number): void {
-    const own = this.#ownData(placed, placement);
-    if (own !== undefined) own.copy(into, at, placed.size - placed.inline);
-    else this.#spoolReader.read(placed.node.spoolOffset, into, at, placed.inline);
-  }
-
   /** Data that is made here and not read from the tar. */
-  #ownData({ node }: Placed, placement: Placement): Buffer | undefined {
-    if ((node.mode & 0o170000) === mode.symlink) return Buffer.from(node.target, "latin1");
-    if (node.children === undefined) return undefined;
-    const parentOf = this.#parents;
+  #ownData(inode: number, placement: Placement): Buffer | undefined {
+    const tree = this.#tree;
+    if (tree.inodes.isType(inode, mode.symlink)) return Buffer.from(tree.target(inode), "latin1");
+    if (!tree.isDirectory(inode)) return undefined;
+    const children = tree.children(inode);
     return encodeDirectory(
-      sortedNames(node).map((name) => {
-        const child = name === "." ? node : name === ".." ? (parentOf.get(node) ?? this.#tree.root) : node.children?.get(name);
+      sortedNames(tree, inode).map((name) => {
+        const child = name === "." ? inode : name === ".." ? placement.parent(inode) : children.get(name);
         if (child === undefined) throw new CridError("internal", `${this.#path}: a directory entry without a file`);
-        return { name, nid: placement.nid(child), mode: child.mode };
+        return { name, nid: placement.nid(child), mode: tree.inodes.mode(child) };
       }),
     );
   }
-
-  /** The parent of each directory, found when first asked for: the tree is complete by then. */
-  get #parents(): Map<Node, Node> {
-    if (this.#parentMap === undefined) {
-      this.#parentMap = new Map();
-      const pending = [this.#tree.root];
-      for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-        for (const child of node.children?.values() ?? []) {
-          if (child.children === undefined) continue;
-          this.#parentMap.set(child, node);
-          pending.push(child);
-        }
-      }
-    }
-    return this.#parentMap;
-  }
-
-  #parentMap: Map<Node, Node> | undefined;
 }
 
-function describe(node: Node, entry: TarEntry, type: number): void {
-  node.mode = type | (type === mode.symlink ? 0o777 : entry.mode);
-  node.uid = entry.uid;
-  node.gid = entry.gid;
-  node.mtime = entry.mtime;
-  const opaque = node.xattrs.get("trusted.overlay.opaque");
-  // An empty map is shared by all nodes: most have none, and a map each would cost more than the rest of the node.
-  const xattrs = entry.xattrs.size === 0 ? noXattrs : storableXattrs(entry.xattrs);
-  node.xattrs = opaque === undefined ? xattrs : new Map([...xattrs, ["trusted.overlay.opaque", opaque]]);
-}
-
-function xattrsLength({ xattrs }: Node): number {
-  return xattrs.size === 0 ? 0 : encodeXattrs(xattrs).length;
-}
-
-function impliedPaths(root: Node): string[] {
+function impliedPaths(tree: ErofsTree): string[] {
   const found: string[] = [];
-  const pending: [string, Node][] = [["", root]];
+  const pending: [string, number][] = [["", tree.root]];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const [path, node] = next;
-    if (node.implied) found.push(path);
-    for (const [name, child] of node.children ?? [])
-      if (child.children !== undefined) pending.push([path === "" ? name : `${path}/${name}`, child]);
+    const [path, directory] = next;
+    if (tree.inodes.implied(directory)) found.push(path);
+    for (const [name, child] of tree.children(directory))
+      if (tree.isDirectory(child)) pending.push([path === "" ? name : `${path}/${name}`, child]);
   }
   return found;
 }

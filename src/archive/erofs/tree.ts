@@ -1,128 +1,148 @@
 import { checkLength, resolveLink, shown, splitPath } from "../layer-path.ts";
 import { malformed } from "../tar-header.ts";
+import { InodeTable, mode } from "./inode-table.ts";
 
 const maxLinkHops = 40;
 const opaque = "trusted.overlay.opaque";
 const yes = Buffer.from("y");
-
-/** A file of the layer. Several names may lead to one node (hard links). */
-export interface Node {
-  /** Type and permission bits. */
-  mode: number;
-  uid: number;
-  gid: number;
-  mtime: { seconds: number; nanos: number };
-  xattrs: ReadonlyMap<string, Buffer>;
-  size: number;
-  /** Device number, for devices. */
-  device: number;
-  /** Link target, for symlinks; one character a byte. */
-  target: string;
-  /** Entries, for directories. */
-  children: Map<string, Node> | undefined;
-  /** A directory that no entry of the tar described. */
-  implied: boolean;
-  /** First data block of what was written while the tar streamed by. */
-  block: number;
-  /** Where its last part lies in the spool, when that goes behind the inode. */
-  spoolOffset: number;
-}
-
-export const mode = { file: 0o100000, directory: 0o040000, symlink: 0o120000, char: 0o020000, block: 0o060000, fifo: 0o010000 } as const;
-
-export const noXattrs: ReadonlyMap<string, Buffer> = new Map();
-const epoch = { seconds: 0, nanos: 0 };
-
-export function newNode(bits: number): Node {
-  return {
-    mode: bits,
-    uid: 0,
-    gid: 0,
-    mtime: epoch,
-    xattrs: noXattrs,
-    size: 0,
-    device: 0,
-    target: "",
-    children: (bits & 0o170000) === mode.directory ? new Map() : undefined,
-    implied: false,
-    block: 0,
-    spoolOffset: -1,
-  };
-}
+const noXattrs: ReadonlyMap<string, Buffer> = new Map();
+const noChildren: ReadonlyMap<string, number> = new Map();
 
 /**
  * The tree of a layer in memory, with the rules of LayerTree (../layer-tree.ts): links on the way are followed inside the
- * layer, later entries win, whiteouts concern lower layers only.
+ * layer, later entries win, whiteouts concern lower layers only. Files are inodes by number; several names may lead to one (hard links).
  */
 export class ErofsTree {
-  readonly root: Node = { ...newNode(mode.directory | 0o755), implied: true };
+  readonly inodes = new InodeTable();
+  readonly root: number;
+  /** Entries of directories that have any. */
+  readonly #children = new Map<number, Map<string, number>>();
+  /** Of the few that have any. */
+  readonly #xattrs = new Map<number, ReadonlyMap<string, Buffer>>();
+  /** Link targets; one character a byte. */
+  readonly #targets = new Map<number, string>();
+  /** The directory that was asked for last: a tar lists a directory's entries one after the other. */
+  #last: { path: string; directory: number } | undefined;
 
-  /** The directory at a path, made where missing. @throws invalid-argument as LayerTree.directory does */
-  directory(path: string): Node {
-    return this.#walk(path, (parent, base, at, found) => {
-      if (found !== undefined && !isWhiteout(found)) throw malformed(`${shown(at)} is a file and has entries below it`);
-      return this.makeDirectory(parent, base, true);
-    }) as Node;
+  constructor() {
+    this.root = this.inodes.add(mode.directory | 0o755);
+    this.inodes.setImplied(this.root, true);
   }
 
-  /** The node at a path, links in its directory part followed; undefined when it isn't there. */
-  locate(path: string): Node | undefined {
+  isDirectory(inode: number): boolean {
+    return this.inodes.isType(inode, mode.directory);
+  }
+
+  children(directory: number): ReadonlyMap<string, number> {
+    return this.#children.get(directory) ?? noChildren;
+  }
+
+  /** Gives the inode a name; what had it before goes. */
+  link(directory: number, base: string, inode: number): void {
+    let children = this.#children.get(directory);
+    if (children === undefined) {
+      children = new Map();
+      this.#children.set(directory, children);
+    }
+    // What goes may stand on the way to the directory that was asked for last.
+    if (children.has(base)) this.#last = undefined;
+    children.set(base, inode);
+  }
+
+  xattrs(inode: number): ReadonlyMap<string, Buffer> {
+    return this.#xattrs.get(inode) ?? noXattrs;
+  }
+
+  /** Those of a tar entry. A mark that the directory is opaque stays. */
+  setXattrs(inode: number, xattrs: ReadonlyMap<string, Buffer>): void {
+    const mark = this.#xattrs.get(inode)?.get(opaque);
+    const all = mark === undefined ? xattrs : new Map([...xattrs, [opaque, mark]]);
+    if (all.size === 0) this.#xattrs.delete(inode);
+    else this.#xattrs.set(inode, all);
+  }
+
+  target(symlink: number): string {
+    return this.#targets.get(symlink) ?? "";
+  }
+
+  setTarget(symlink: number, target: string): void {
+    this.#targets.set(symlink, target);
+  }
+
+  /** The directory at a path, made where missing. @throws invalid-argument as LayerTree.directory does */
+  directory(path: string): number {
+    if (this.#last?.path === path) return this.#last.directory;
+    const directory = this.#walk(path, (parent, base, at, found) => {
+      if (found !== undefined && !this.#isWhiteout(found)) throw malformed(`${shown(at)} is a file and has entries below it`);
+      return this.makeDirectory(parent, base, true);
+    }) as number;
+    this.#last = { path, directory };
+    return directory;
+  }
+
+  /** The inode at a path, links in its directory part followed; undefined when it isn't there. */
+  locate(path: string): number | undefined {
     const { parent, base } = splitPath(path);
-    return this.#walk(parent, () => undefined)?.children?.get(base);
+    const directory = this.#walk(parent, () => undefined);
+    return directory === undefined ? undefined : this.children(directory).get(base);
   }
 
   /** As LayerTree's. @param onMissing answers the directory in place of what is none */
-  #walk(path: string, onMissing: (parent: Node, base: string, at: string, found: Node | undefined) => Node | undefined): Node | undefined {
-    let node = this.root;
+  #walk(
+    path: string,
+    onMissing: (parent: number, base: string, at: string, found: number | undefined) => number | undefined,
+  ): number | undefined {
+    let directory = this.root;
     let at = "";
     let rest = path === "" ? [] : path.split("/");
     for (let hops = 0, index = 0; index < rest.length; ) {
       const base = rest[index++] ?? "";
       const next = at === "" ? base : `${at}/${base}`;
       checkLength(next);
-      const found = node.children?.get(base);
-      if (found !== undefined && (found.mode & 0o170000) === mode.symlink) {
+      const found = this.children(directory).get(base);
+      if (found !== undefined && this.inodes.isType(found, mode.symlink)) {
         if (++hops > maxLinkHops) throw malformed(`too many links on the way to ${shown(path)}`);
-        const way = [resolveLink(at, found.target), ...rest.slice(index)].join("/");
+        const way = [resolveLink(at, this.target(found)), ...rest.slice(index)].join("/");
         checkLength(way);
         rest = way.split("/").filter((part) => part !== "");
         index = 0;
         at = "";
-        node = this.root;
+        directory = this.root;
         continue;
       }
-      const directory = found?.children === undefined ? onMissing(node, base, next, found) : found;
-      if (directory === undefined) return undefined;
-      node = directory;
+      const below = found === undefined || !this.isDirectory(found) ? onMissing(directory, base, next, found) : found;
+      if (below === undefined) return undefined;
+      directory = below;
       at = next;
     }
-    return node;
+    return directory;
   }
 
   /** The directory `base`, kept if there; anything else in its place goes. Over a whiteout it becomes opaque. */
-  makeDirectory(parent: Node, base: string, implied: boolean): Node {
-    const found = parent.children?.get(base);
-    if (found?.children !== undefined) {
-      if (!implied) found.implied = false;
+  makeDirectory(parent: number, base: string, implied: boolean): number {
+    const found = this.children(parent).get(base);
+    if (found !== undefined && this.isDirectory(found)) {
+      if (!implied) this.inodes.setImplied(found, false);
       return found;
     }
-    const node = { ...newNode(mode.directory | 0o755), implied };
-    if (found !== undefined && isWhiteout(found)) this.makeOpaque(node);
-    parent.children?.set(base, node);
-    return node;
+    const directory = this.inodes.add(mode.directory | 0o755);
+    this.inodes.setImplied(directory, implied);
+    if (found !== undefined && this.#isWhiteout(found)) this.makeOpaque(directory);
+    this.link(parent, base, directory);
+    return directory;
   }
 
-  makeOpaque(directory: Node): void {
-    directory.xattrs = new Map([...directory.xattrs, [opaque, yes]]);
+  makeOpaque(directory: number): void {
+    this.#xattrs.set(directory, new Map([...this.xattrs(directory), [opaque, yes]]));
   }
 
-  whiteout(directory: Node, base: string): void {
-    const found = directory.children?.get(base);
-    if (found?.children !== undefined) this.makeOpaque(found);
-    else if (found === undefined) directory.children?.set(base, newNode(mode.char));
+  whiteout(directory: number, base: string): void {
+    const found = this.children(directory).get(base);
+    if (found === undefined) this.link(directory, base, this.inodes.add(mode.char));
+    else if (this.isDirectory(found)) this.makeOpaque(found);
   }
-}
 
-function isWhiteout(node: Node): boolean {
-  return (node.mode & 0o170000) === mode.char && node.device === 0;
+  #isWhiteout(inode: number): boolean {
+    return this.inodes.isType(inode, mode.char) && this.inodes.address(inode) === 0;
+  }
 }
