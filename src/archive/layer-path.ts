@@ -9,7 +9,7 @@ import { malformed } from "./tar-header.ts";
  */
 export function cleanPath(name: string): string {
   checkLength(name);
-  if (tooLongPart.test(name)) throw malformed(`a name with a part of more than 255 bytes (${shown(name)})`);
+  if (name.length > 255 && tooLongPart.test(name)) throw malformed(`a name with a part of more than 255 bytes (${shown(name)})`);
   if (name === "" || !needsCleaning.test(name)) return name;
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw malformed(`entry ${shown(name)} points outside of its directory`);

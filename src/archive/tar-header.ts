@@ -77,7 +77,7 @@ export function malformed(why: string): CridError {
 }
 
 export function isZeroBlock(block: Buffer): boolean {
-  for (let at = 0; at < blockSize; at += 8) if (block.readBigUInt64LE(at) !== 0n) return false;
+  for (let at = 0; at < blockSize; at++) if (block[at] !== 0) return false;
   return true;
 }
 
@@ -136,33 +136,48 @@ function kindOf(flag: number, name: string): RawHeader["kind"] {
 /** Old writers summed signed bytes; both sums are accepted, as GNU tar does. */
 function verifyChecksum(block: Buffer): void {
   let unsigned = 8 * 0x20;
-  let signed = unsigned;
+  let negative = 0;
   for (let at = 0; at < blockSize; at++) {
-    if (at >= 148 && at < 156) continue;
-    const byte = block[at] ?? 0;
+    const byte = block[at] as number;
     unsigned += byte;
-    signed += byte > 127 ? byte - 256 : byte;
+    negative += byte >> 7;
+  }
+  for (let at = 148; at < 156; at++) {
+    const byte = block[at] as number;
+    unsigned -= byte;
+    negative -= byte >> 7;
   }
   const stored = number(block, 148, 8, "checksum");
-  if (stored !== unsigned && stored !== signed) throw malformed("header checksum does not match");
+  if (stored !== unsigned && stored !== unsigned - 256 * negative) throw malformed("header checksum does not match");
 }
 
 function text(block: Buffer, start: number, length: number): string {
-  const end = block.indexOf(0, start);
-  return block.toString("latin1", start, end < 0 || end > start + length ? start + length : end);
+  let end = start;
+  while (end < start + length && block[end] !== 0) end++;
+  return end === start ? "" : block.toString("latin1", start, end);
 }
 
-/** Octal digits, or base-256 when the first bit is set (GNU; two's complement). */
+/** Octal digits among spaces and zeros, or base-256 when the first bit is set (GNU; two's complement). */
 function number(block: Buffer, start: number, length: number, what: string): number {
-  const first = block[start] ?? 0;
-  if (first & 0x80) return base256(block, start, length, what);
-  const digits = block
-    .toString("latin1", start, start + length)
-    .replace(/^[ \0]+/, "")
-    .replace(/[ \0].*$/s, "");
-  if (digits === "") return 0;
-  if (!/^[0-7]+$/.test(digits)) throw malformed(`${what} ${JSON.stringify(digits)} is not an octal number`);
-  return Number.parseInt(digits, 8);
+  if ((block[start] ?? 0) & 0x80) return base256(block, start, length, what);
+  const end = start + length;
+  let at = start;
+  while (at < end && isPadding(block[at])) at++;
+  let value = 0;
+  for (; at < end && !isPadding(block[at]); at++) {
+    const digit = (block[at] ?? 0) - 0x30;
+    if (digit < 0 || digit > 7) {
+      throw malformed(
+        `${what} ${JSON.stringify(block.toString("latin1", start, end).replace(/^[ \0]+|[ \0].*$/gs, ""))} is not an octal number`,
+      );
+    }
+    value = value * 8 + digit;
+  }
+  return value;
+}
+
+function isPadding(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0;
 }
 
 function base256(block: Buffer, start: number, length: number, what: string): number {

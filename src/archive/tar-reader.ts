@@ -175,7 +175,7 @@ export class TarReader {
   /** @param sparse the map of an old GNU sparse file, and its size */
   #onEntry(header: RawHeader, type: TarType, sparse: SparseRegion[] | undefined, realSize: number | undefined): void {
     if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries (image.maxLayerEntries)`);
-    const pax = new Map([...this.#global.values, ...(this.#local?.values ?? [])]);
+    const pax = joined(this.#global.values, this.#local?.values);
     const paxSparse = this.#local?.sparse ?? [];
     const longName = this.#longName;
     const longLink = this.#longLink;
@@ -200,7 +200,7 @@ export class TarReader {
       mtime: mtime === undefined ? { seconds: header.mtimeSeconds, nanos: 0 } : paxTime(mtime, "mtime"),
       devMajor: header.devMajor,
       devMinor: header.devMinor,
-      xattrs: paxXattrs(pax),
+      xattrs: pax.size === 0 ? new Map() : paxXattrs(pax),
     };
     checkEntry(entry);
     this.#fileBytes += entry.size;
@@ -266,6 +266,12 @@ export class TarReader {
     }
     return taken;
   }
+}
+
+/** The local records win. Most entries have none. */
+function joined(global: ReadonlyMap<string, Buffer>, local: ReadonlyMap<string, Buffer> | undefined): ReadonlyMap<string, Buffer> {
+  if (local === undefined || local.size === 0) return global;
+  return global.size === 0 ? local : new Map([...global, ...local]);
 }
 
 function padded(size: number): number {

@@ -1,3 +1,4 @@
+import { setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import { CridError } from "../base/errors.ts";
 import type { BlobExtent, GrowingBlob } from "./growing-blob.ts";
@@ -8,6 +9,13 @@ import type { UnpackAnswer, UnpackRequest } from "./unpack-messages.ts";
 // The thread that layer-unpacker.ts starts: several jobs at a time, which take turns at each chunk, and an answer each.
 const port = parentPort;
 if (port === null) throw new Error("unpack.worker is a worker thread");
+
+/**
+ * Behind the daemon's main thread, which answers calls, where both want the same core. On Linux 0 is the calling thread (setpriority(2), "C library/kernel
+ * differences"); the programs that it starts have it from there.
+ */
+const niceness = 5;
+setPriority(0, niceness);
 
 interface Running {
   controller: AbortController;
