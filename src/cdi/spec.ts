@@ -43,13 +43,16 @@ const readEdits = fields<ContainerEdits>(
         },
         { path: "" },
       ),
+      "pointers",
     ),
-    netDevices: list(fields<NetDevice>({ hostInterfaceName: text, name: text }, { hostInterfaceName: "", name: "" })),
+    netDevices: list(fields<NetDevice>({ hostInterfaceName: text, name: text }, { hostInterfaceName: "", name: "" }), "pointers"),
     hooks: list(
       fields<Hook>({ hookName: text, path: text, args: list(text), env: list(text), timeout: int64 }, { hookName: "", path: "" }),
+      "pointers",
     ),
     mounts: list(
       fields<Mount>({ hostPath: text, containerPath: text, options: list(text), type: text }, { hostPath: "", containerPath: "" }),
+      "pointers",
     ),
     intelRdt: fields<IntelRdt>({ closID: text, l3CacheSchema: text, memBwSchema: text, schemata: list(text), enableMonitoring: bool }, {}),
     additionalGids: list(uint32),

@@ -86,12 +86,13 @@ export const bool: Reader<boolean> = (node, at) => {
   throw new Error(`${at}: must be true or false, not ${kindOf(node)}`);
 };
 
-/** Null is an empty list. */
-export function list<T>(item: Reader<T>): Reader<T[]> {
+/** Null is an empty list. Null entries are left out, as Go's readers do, but where an entry is a pointer: then the item's reader decides. */
+export function list<T>(item: Reader<T>, entries: "values" | "pointers" = "values"): Reader<T[]> {
   return (node, at) => {
     if (isNull(node)) return [];
     if (!Array.isArray(node)) throw new Error(`${at}: must be a list, not ${kindOf(node)}`);
-    return node.map((entry, index) => item(entry, `${at}[${index}]`));
+    const read = node.map((entry, index) => (entries === "values" && isNull(entry) ? undefined : item(entry, `${at}[${index}]`)));
+    return read.filter((entry) => entry !== undefined);
   };
 }
 
