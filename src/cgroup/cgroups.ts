@@ -6,6 +6,7 @@ import type { Logger } from "../base/log.ts";
 import { nowNanos } from "../base/time.ts";
 import { type MountEntry, parseMountinfo } from "../linux/mountinfo.ts";
 import { type CgroupLayout, directoryOf, findLayout, type Hierarchy, hierarchies, hierarchyOf } from "./layout.ts";
+import { type CgroupLimits, cgroupLimits } from "./limits.ts";
 import { type MemoryDetail, memoryDetail } from "./memory-detail.ts";
 import { parseNumber, parsePressure } from "./parse.ts";
 import { type CgroupDriver, cgroupOf, type ProcessCgroups, parseProcCgroup } from "./paths.ts";
@@ -130,6 +131,16 @@ export class Cgroups {
     const hierarchy = hierarchyOf(this.#layout, "memory");
     const read = hierarchy === undefined ? undefined : this.#reader(target, hierarchy, "memory");
     return hierarchy === undefined || read === undefined ? {} : memoryDetail[hierarchy.version](read);
+  }
+
+  /** What the cgroup may use; all 0 when it is gone. */
+  async limits(target: CgroupTarget): Promise<CgroupLimits> {
+    const readerOf = (controller: string): ReadFile => {
+      const hierarchy = hierarchyOf(this.#layout, controller);
+      const read = hierarchy === undefined ? undefined : this.#reader(target, hierarchy, controller);
+      return read ?? (() => Promise.resolve(undefined));
+    };
+    return cgroupLimits[this.version](readerOf("cpu"), readerOf("memory"));
   }
 
   /**

@@ -16,6 +16,16 @@ export interface MemoryDetail {
   peak?: bigint;
   /** How often the limit was hit. */
   limitHits?: bigint;
+  /** v2 alone: how often it was throttled for being over memory.high. */
+  highHits?: bigint;
+  /** v2 alone: page cache that is to be written, and that is being written. Bytes. */
+  dirty?: bigint;
+  writeback?: bigint;
+  /** v2 alone: pages that reclaim looked at and took, and pages that were needed again soon after. */
+  scanned?: bigint;
+  stolen?: bigint;
+  refaultedFile?: bigint;
+  refaultedAnon?: bigint;
 }
 
 /** How the files of each version say it. */
@@ -39,6 +49,7 @@ export const memoryDetail: Record<1 | 2, (read: ReadFile) => Promise<MemoryDetai
   async 2(read) {
     const [statText, peak, eventsText] = await Promise.all(["memory.stat", "memory.peak", "memory.events"].map(read));
     const stat = parseFlatKeyed(statText ?? "");
+    const events = parseFlatKeyed(eventsText ?? "");
     return present({
       cache: stat.get("file"),
       activeFile: stat.get("active_file"),
@@ -46,11 +57,18 @@ export const memoryDetail: Record<1 | 2, (read: ReadFile) => Promise<MemoryDetai
       mappedFile: stat.get("file_mapped"),
       kernel: stat.get("kernel") ?? stat.get("kernel_stack"),
       peak: parseNumber(peak),
-      limitHits: parseFlatKeyed(eventsText ?? "").get("max"),
+      limitHits: events.get("max"),
+      highHits: events.get("high"),
+      dirty: stat.get("file_dirty"),
+      writeback: stat.get("file_writeback"),
+      scanned: stat.get("pgscan"),
+      stolen: stat.get("pgsteal"),
+      refaultedFile: stat.get("workingset_refault_file"),
+      refaultedAnon: stat.get("workingset_refault_anon"),
     });
   },
 };
 
-function present(values: { [Key in keyof MemoryDetail]-?: MemoryDetail[Key] | undefined }): MemoryDetail {
+function present(values: { [Key in keyof MemoryDetail]: MemoryDetail[Key] | undefined }): MemoryDetail {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }

@@ -53,6 +53,8 @@ test("v2 files", async () => {
     periods: 10n,
     throttledPeriods: 4n,
     throttledNanos: 70_000n,
+    burstPeriods: 0n,
+    burstNanos: 0n,
   });
   assert.deepEqual(await statsV2.memory(read), {
     usage: 1000n,

@@ -24,6 +24,8 @@ export const statsV1: StatsReader = {
       periods: values.get("nr_periods") ?? 0n,
       throttledPeriods: values.get("nr_throttled") ?? 0n,
       throttledNanos: values.get("throttled_time") ?? 0n,
+      burstPeriods: values.get("nr_bursts") ?? 0n,
+      burstNanos: values.get("burst_time") ?? 0n,
     };
   },
 

@@ -15,6 +15,8 @@ export const statsV2: StatsReader = {
       periods: stat.get("nr_periods") ?? 0n,
       throttledPeriods: stat.get("nr_throttled") ?? 0n,
       throttledNanos: nanos("throttled_usec"),
+      burstPeriods: stat.get("nr_bursts") ?? 0n,
+      burstNanos: nanos("burst_usec"),
     };
   },
 

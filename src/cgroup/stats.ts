@@ -21,6 +21,9 @@ export interface CpuStats {
   periods: bigint;
   throttledPeriods: bigint;
   throttledNanos: bigint;
+  /** Periods that used more than the quota, and how much more, where bursts are allowed. */
+  burstPeriods: bigint;
+  burstNanos: bigint;
 }
 
 /** Bytes. */

@@ -28,6 +28,7 @@ export async function startEdge(
   const { config, log } = options;
   const { domain, drivers, metrics, stack } = parts;
   const { settings, sandboxes, containers, images } = domain;
+  const sandboxImage = config.sandbox.image === "" ? "built-in" : config.sandbox.image;
   const node = new NodeInfo({
     version,
     cgroupDriver: drivers.cgroupDriver,
@@ -42,7 +43,7 @@ export async function startEdge(
         ...config,
         registry: withoutSecrets(config.registry),
         stateDir: config.state,
-        sandboxImage: config.sandbox.image === "" ? "built-in" : config.sandbox.image,
+        sandboxImage,
       },
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
@@ -54,6 +55,7 @@ export async function startEdge(
     containers,
     sandboxes,
     cgroups: drivers.cgroups,
+    pauseImage: sandboxImage,
     diskUsage: (id) => images.rootfsUsage(id),
     diskLimits: () => diskLimits(drivers.snapshotter.root),
     log,

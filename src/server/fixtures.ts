@@ -6,6 +6,7 @@ import { LifecycleEvents } from "../container/events.ts";
 import { stateOf } from "../container/status.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
+import type { CgroupSample } from "../sandbox/stats/sample.ts";
 import type { ContainerStats, PodStats } from "../sandbox/stats/stats.ts";
 import type { Call } from "./call.ts";
 import { toContainerConfig } from "./convert/container-config.ts";
@@ -177,15 +178,14 @@ export function testNode(): TestNode {
       samples: async () =>
         [...pods.values()].map((pod) => ({
           ...podStatsOf(pod, []),
-          cgroupPath: "/kubepods/podu-1",
+          own: cgroupSample("/kubepods/podu-1"),
+          pause: cgroupSample(`/kubepods/podu-1/${pod.id}`),
+          pauseImage: "built-in",
           disk: { device: "254:0", bytes: 1000n, inodes: 100n, inodesFree: 60n },
           deviceName: () => "/dev/vda",
           containers: [...records.values()].map((record) => ({
             ...containerStatsOf(view(record)),
-            cgroupPath: `/kubepods/podu-1/${record.id}`,
-            memoryDetail: { cache: 3n },
-            processes: { processes: 2, fileDescriptors: 9, sockets: 1, openFilesLimit: 1024n },
-            oomKills: 1,
+            ...cgroupSample(`/kubepods/podu-1/${record.id}`),
           })),
         })),
     },
@@ -228,9 +228,29 @@ function podStatsOf(pod: SandboxStatus, containers: ContainerStats[]): PodStats 
   return { pod, cgroup: usage, network: { at: 20n, interfaces }, containers };
 }
 
+function cgroupSample(cgroupPath: string): CgroupSample {
+  return {
+    cgroupPath,
+    cgroup: usage,
+    memoryDetail: { cache: 3n },
+    limits: { cpuPeriod: 100_000n, cpuQuota: 20_000n, cpuShares: 204n, memory: 200n, memoryAndSwap: 200n, memoryReservation: 0n },
+    processes: { processes: 2, fileDescriptors: 9, sockets: 1, openFilesLimit: 1024n },
+    oomKills: 1,
+  };
+}
+
 const usage: CgroupStats = {
   at: 20_000_000_000n,
-  cpu: { usageNanos: 5_000_000_000n, userNanos: 1n, systemNanos: 2n, periods: 3n, throttledPeriods: 4n, throttledNanos: 5n },
+  cpu: {
+    usageNanos: 5_000_000_000n,
+    userNanos: 1n,
+    systemNanos: 2n,
+    periods: 3n,
+    throttledPeriods: 4n,
+    throttledNanos: 5n,
+    burstPeriods: 0n,
+    burstNanos: 0n,
+  },
   memory: { usage: 100n, workingSet: 80n, rss: 60n, pageFaults: 5n, majorPageFaults: 1n, limit: 200n, available: 120n },
   pids: { current: 3n },
   io: [{ device: "8:0", readBytes: 1n, writeBytes: 2n, reads: 3n, writes: 4n }],

@@ -56,7 +56,16 @@ test("a pod's own cgroup carries its uid", () => {
 test("sums leave limits out", () => {
   const stats = (usage: bigint): CgroupStats => ({
     at: usage,
-    cpu: { usageNanos: usage, userNanos: 1n, systemNanos: 0n, periods: 0n, throttledPeriods: 0n, throttledNanos: 0n },
+    cpu: {
+      usageNanos: usage,
+      userNanos: 1n,
+      systemNanos: 0n,
+      periods: 0n,
+      throttledPeriods: 0n,
+      throttledNanos: 0n,
+      burstPeriods: 0n,
+      burstNanos: 0n,
+    },
     memory: { usage, workingSet: usage, rss: 1n, pageFaults: 0n, majorPageFaults: 0n, limit: 5n, available: 1n },
     pids: { current: 2n, limit: 9n },
   });

@@ -1,13 +1,10 @@
 import { readFile } from "node:fs/promises";
-import { dirname } from "node:path";
-import pLimit from "p-limit";
+import pLimit, { type LimitFunction } from "p-limit";
 import { CridError, messageOf } from "../../base/errors.ts";
 import { raceAbort } from "../../base/keyed-mutex.ts";
 import type { Logger } from "../../base/log.ts";
 import { linkSignals } from "../../base/signals.ts";
 import { type Nanos, nowNanos } from "../../base/time.ts";
-import type { MemoryDetail } from "../../cgroup/memory-detail.ts";
-import { cgroupOf } from "../../cgroup/paths.ts";
 import type { CgroupStats } from "../../cgroup/stats.ts";
 import type { ContainerView } from "../../container/containers.ts";
 import type { ContainerFilter } from "../../container/filter.ts";
@@ -17,7 +14,7 @@ import { CpuRate } from "./cpu-rate.ts";
 import { type DiskSample, DiskSamples } from "./disk-samples.ts";
 import { type NetworkInterface, parseNetDev } from "./net-dev.ts";
 import { podCgroup, sumOf } from "./pod-cgroup.ts";
-import { type ProcessDetail, readProcessDetail } from "./process-detail.ts";
+import { type CgroupSample, type SampledCgroups, sampleCgroup } from "./sample.ts";
 
 export interface ContainerStats {
   readonly view: ContainerView;
@@ -39,16 +36,15 @@ export interface PodStats {
 }
 
 /** A container with everything that the cAdvisor-like metrics ask for. */
-export interface ContainerSample extends ContainerStats {
-  /** "" while it does not run. */
-  readonly cgroupPath: string;
-  readonly memoryDetail: MemoryDetail;
-  readonly processes: ProcessDetail;
-  readonly oomKills: number;
+export interface ContainerSample extends ContainerStats, CgroupSample {
+  readonly cgroup?: CgroupStats;
 }
 
 export interface PodSample extends Omit<PodStats, "containers"> {
-  readonly cgroupPath: string;
+  /** The cgroup that holds this pod alone; absent when its parent is shared. */
+  readonly own?: CgroupSample;
+  readonly pause: CgroupSample;
+  readonly pauseImage: string;
   readonly containers: readonly ContainerSample[];
   /** Of the file system that writable layers are on. */
   readonly disk: DiskLimits;
@@ -68,12 +64,9 @@ export interface DiskLimits {
 export interface StatsDeps {
   containers: { get(id: string): ContainerView; list(filter: ContainerFilter): ContainerView[] };
   sandboxes: { get(id: string): MeasuredPod; find(id: string): MeasuredPod | undefined; list(filter: SandboxFilter): SandboxView[] };
-  cgroups: {
-    readStats(target: string): Promise<CgroupStats>;
-    memoryDetail(target: string): Promise<MemoryDetail>;
-    oomKills(target: string): Promise<number>;
-    pids(target: string): Promise<number[]>;
-  };
+  cgroups: SampledCgroups & { readStats(target: string): Promise<CgroupStats> };
+  /** The image of pauses, as kubeadm is told. */
+  pauseImage: string;
   /** What a container has written. */
   diskUsage: (containerId: string) => Promise<{ bytes: number; inodes: number }>;
   /** Of the file system that writable layers are on. */
@@ -143,24 +136,27 @@ export class Stats {
     const names = new Map(await Promise.all([...new Set(devices)].map(async (number) => [number, await blockDeviceName(number)] as const)));
     const deviceName = (number: string): string => names.get(number) ?? number;
     return Promise.all(
-      pods.map(async (stats) => {
-        const pod = this.#deps.sandboxes.find(stats.pod.id);
-        const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
-        const containers = await Promise.all(stats.containers.map((container) => limit(() => this.#sample(container, path))));
-        return { ...stats, containers, disk, deviceName, cgroupPath: dirname(cgroupOf(path(stats.pod.id))) };
-      }),
+      pods.map(async (stats) => ({ ...stats, disk, deviceName, ...(await this.#samplePod(stats, limit, options.signal)) })),
     );
   }
 
-  async #sample(stats: ContainerStats, path: (id: string) => string): Promise<ContainerSample> {
-    const { cgroups } = this.#deps;
-    const cgroupPath = path(stats.view.record.id);
-    const [memory, oomKills, pids] = await Promise.all([
-      cgroups.memoryDetail(cgroupPath),
-      cgroups.oomKills(cgroupPath),
-      cgroups.pids(cgroupPath).catch(() => []),
+  async #samplePod(
+    stats: PodStats,
+    limit: LimitFunction,
+    signal: AbortSignal,
+  ): Promise<Pick<PodSample, "own" | "pause" | "pauseImage" | "containers">> {
+    const { cgroups, sandboxes, pauseImage } = this.#deps;
+    const pod = sandboxes.find(stats.pod.id);
+    const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
+    const leaf = (id: string, cgroup: CgroupStats | undefined) => limit(() => sampleCgroup(cgroups, path(id), cgroup, { group: false }));
+    const ownPath = podCgroup(stats.pod.config, path(stats.pod.id));
+    const [own, pause, ...containers] = await Promise.all([
+      ownPath === undefined ? undefined : limit(() => sampleCgroup(cgroups, ownPath, stats.cgroup, { group: true })),
+      pod === undefined ? undefined : this.#read(pod, path(stats.pod.id), signal).then((cgroup) => leaf(stats.pod.id, cgroup)),
+      ...stats.containers.map(async (one) => ({ ...one, ...(await leaf(one.view.record.id, one.cgroup)) })),
     ]);
-    return { ...stats, cgroupPath: cgroupOf(cgroupPath), memoryDetail: memory, oomKills, processes: await readProcessDetail(pids) };
+    const gone = (): Promise<CgroupSample> => sampleCgroup(cgroups, path(stats.pod.id), undefined, { group: true });
+    return { ...(own && { own }), pause: pause ?? (await gone()), pauseImage, containers };
   }
 
   async #container(view: ContainerView, signal: AbortSignal): Promise<ContainerStats> {
