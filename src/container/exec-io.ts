@@ -1,13 +1,12 @@
 import { constants, rmSync } from "node:fs";
-import { Socket } from "node:net";
 import { join } from "node:path";
-import { finished, type Readable, Writable } from "node:stream";
+import { type Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
+import { DirectSocket } from "../base/direct-socket.ts";
+import { moveFrom, moveInto } from "../base/direct-streams.ts";
 import { isErrno } from "../base/errors.ts";
 import { closeFd, mkfifo, openFd } from "../linux/files.ts";
 
-const untilFinished = promisify(finished);
 const OPEN_RDWR = constants.O_RDWR | constants.O_NONBLOCK;
 
 /**
@@ -16,7 +15,7 @@ const OPEN_RDWR = constants.O_RDWR | constants.O_NONBLOCK;
  */
 export class OutputFifo implements Disposable {
   readonly path: string;
-  readonly socket: Socket;
+  readonly #direct: DirectSocket;
   #keep: number | undefined;
 
   constructor(path: string) {
@@ -24,7 +23,7 @@ export class OutputFifo implements Disposable {
     mkfifo(path);
     try {
       this.#keep = openFd(path, OPEN_RDWR);
-      this.socket = new Socket({ fd: openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
+      this.#direct = new DirectSocket({ fd: openFd(path, constants.O_RDONLY | constants.O_NONBLOCK), readable: true, writable: false });
     } catch (error) {
       this.started();
       rmSync(path, { force: true });
@@ -43,30 +42,23 @@ export class OutputFifo implements Disposable {
    * the process must not block on a reader that went away.
    */
   async pump(sink: Writable | undefined): Promise<void> {
-    const { socket } = this;
-    let target = sink;
-    const drop = (): void => {
-      target = undefined;
-      socket.resume();
-    };
-    const resume = (): void => void socket.resume();
-    sink?.on("error", drop).on("close", drop).on("drain", resume);
-    socket.on("data", (chunk: Buffer) => {
-      if (target !== undefined && !target.write(chunk)) socket.pause();
-    });
     try {
-      await untilFinished(socket, { writable: false });
+      await moveFrom(this.#direct, sink);
     } catch {
       // Closed by us before its end: the drain limit, or an abort.
     } finally {
-      sink?.off("drain", resume).off("close", drop);
-      if (target?.writable === true) target.end();
+      if (sink?.writable === true) sink.end();
     }
+  }
+
+  /** Whether it stands still because the sink does not keep up. */
+  get waits(): boolean {
+    return this.#direct.paused;
   }
 
   [Symbol.dispose](): void {
     this.started();
-    this.socket.destroy();
+    this.#direct.socket.destroy();
     rmSync(this.path, { force: true });
   }
 }
@@ -74,7 +66,7 @@ export class OutputFifo implements Disposable {
 /** The fifo of a process' stdin. */
 export class InputFifo implements Disposable {
   readonly path: string;
-  #socket: Socket | undefined;
+  #direct: DirectSocket | undefined;
   #disposed = false;
 
   /** @param make false for a container's own fifo, which outlives this */
@@ -91,18 +83,15 @@ export class InputFifo implements Disposable {
   async pump(source: Readable, options: { signal: AbortSignal }): Promise<void> {
     const fd = await this.#openWhenRead(options.signal);
     if (fd === undefined) return;
-    const socket = new Socket({ fd, readable: false, writable: true });
-    this.#socket = socket;
+    this.#direct = new DirectSocket({ fd, readable: false, writable: true });
     // Nobody reads on: what is lost then is only input.
-    socket.on("error", () => {});
-    source.pipe(socket);
-    await untilFinished(socket, { readable: false }).catch(() => {});
-    source.unpipe(socket);
+    this.#direct.socket.on("error", () => {});
+    await moveInto(this.#direct, source);
   }
 
   [Symbol.dispose](): void {
     this.#disposed = true;
-    this.#socket?.destroy();
+    this.#direct?.socket.destroy();
   }
 
   /** A non-blocking open for writing fails until there is a reader (fifo(7)). */
@@ -141,7 +130,7 @@ export class ExecIo implements Disposable {
 
   /** Whether some output stands still because its reader on our side does not keep up. */
   get waitsForClient(): boolean {
-    return this.stdout.socket.isPaused() || (this.stderr?.socket.isPaused() ?? false);
+    return this.stdout.waits || (this.stderr?.waits ?? false);
   }
 
   /** The shim has opened its sides. */

@@ -31,13 +31,13 @@ export class AbandonedSockets implements Disposable {
     for (const socket of this.#sockets) {
       if (!socket.isPaused()) continue;
       const fd = descriptor(socket);
-      if (fd !== undefined && fd >= 0 && peerHasClosed(fd)) socket.destroy();
+      if (fd !== undefined && peerHasClosed(fd)) socket.destroy();
     }
   }
 }
 
 /** Node has no public way to a socket's descriptor. Without one the socket is just not watched. */
-function descriptor(socket: Socket): number | undefined {
+export function descriptor(socket: Socket): number | undefined {
   const { _handle: handle } = socket as Socket & { _handle?: { fd?: number } | null };
-  return handle?.fd;
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
 }

@@ -12,6 +12,7 @@ import { silentLogger } from "../base/log.ts";
 import { Sessions } from "./sessions.ts";
 import { dataHeader, FLAG_FIN, goAway, ping, reset, settingsInitialWindow, synStream, windowUpdate } from "./spdy/frames.ts";
 import { HeaderCompressor, SpdyTestClient } from "./spdy/test-client.ts";
+import { StreamTransport } from "./spdy/transport.ts";
 import { StreamingServer } from "./streaming-server.ts";
 import { LocalTargets } from "./test-execer.ts";
 
@@ -99,7 +100,7 @@ test("mutated conversations: every one comes to its end, and the next is served"
       async (which, mutations, cuts) => {
         const [near, far] = duplexPair() as [Duplex, Duplex];
         far.on("error", () => {}).resume();
-        const served = sessions.overSpdy(requests[which] ?? exec, protocols[which] ?? "", near);
+        const served = sessions.overSpdy(requests[which] ?? exec, protocols[which] ?? "", new StreamTransport(near));
         const bytes = mutate(all[which] ?? [], mutations);
         const at = [0, ...cuts.map((position) => position % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
         for (const [index, end] of at.slice(1).entries()) if (!far.destroyed) far.write(bytes.subarray(at[index], end));

@@ -1,4 +1,3 @@
-import type { Duplex } from "node:stream";
 import { createWebSocketStream, type WebSocket } from "ws";
 import { messageOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
@@ -9,6 +8,7 @@ import { type AttachRequest, type Execer, type ExecRequest, serveRemoteCommand }
 import { MAX_REMOTE_STREAMS, SpdySession, spdyRemoteProtocols } from "./remote-command/spdy-session.ts";
 import { WebSocketSession, webSocketRemoteProtocols } from "./remote-command/websocket-session.ts";
 import { SpdyConnection } from "./spdy/connection.ts";
+import { StreamTransport, type Transport } from "./spdy/transport.ts";
 import { ChannelSocket } from "./websocket/channel-socket.ts";
 
 type StreamRequest = ExecRequest | AttachRequest | PortForwardRequest;
@@ -35,7 +35,7 @@ export class Sessions {
     this.#log = options.log;
   }
 
-  overSpdy(request: StreamRequest, protocol: string, transport: Duplex): Promise<void> {
+  overSpdy(request: StreamRequest, protocol: string, transport: Transport): Promise<void> {
     return request.kind === "port-forward" ? this.#forwardOverSpdy(request, transport) : this.#remoteOverSpdy(request, protocol, transport);
   }
 
@@ -45,12 +45,12 @@ export class Sessions {
       const session = new WebSocketSession({ socket: new ChannelSocket(socket, codec), json, wanted: request });
       return serveRemoteCommand({ session, request, execer: this.#execer, log: this.#log });
     }
-    if (protocol === tunnelProtocol) return this.#forwardOverSpdy(request, createWebSocketStream(socket));
+    if (protocol === tunnelProtocol) return this.#forwardOverSpdy(request, new StreamTransport(createWebSocketStream(socket)));
     const codec = webSocketForwardProtocols.get(protocol) ?? { base64: false, halfClose: false };
     return serveForwardChannels({ socket: new ChannelSocket(socket, codec), request, dial: this.#dial, log: this.#log });
   }
 
-  async #remoteOverSpdy(request: ExecRequest | AttachRequest, protocol: string, transport: Duplex): Promise<void> {
+  async #remoteOverSpdy(request: ExecRequest | AttachRequest, protocol: string, transport: Transport): Promise<void> {
     const session = new SpdySession({ protocol, wanted: request });
     const connection = new SpdyConnection({ transport, maxStreams: MAX_REMOTE_STREAMS, onStream: (stream) => session.add(stream) });
     try {
@@ -65,7 +65,7 @@ export class Sessions {
     await serveRemoteCommand({ session, request, execer: this.#execer, log: this.#log });
   }
 
-  async #forwardOverSpdy(request: PortForwardRequest, transport: Duplex): Promise<void> {
+  async #forwardOverSpdy(request: PortForwardRequest, transport: Transport): Promise<void> {
     const pairs = new SpdyPairs({ sandboxId: request.sandboxId, dial: this.#dial, log: this.#log });
     const connection = new SpdyConnection({ transport, maxStreams: MAX_FORWARD_STREAMS, onStream: (stream) => pairs.add(stream) });
     await connection.closed;

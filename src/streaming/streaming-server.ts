@@ -2,14 +2,18 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createServer as createSecureServer, type Server as SecureServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { TLSSocket } from "node:tls";
 import { type WebSocket, WebSocketServer } from "ws";
+import { DirectSocket } from "../base/direct-socket.ts";
 import { CridError, messageOf } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { AbandonedSockets } from "./abandoned.ts";
+import { dupFd } from "../linux/files.ts";
+import { AbandonedSockets, descriptor } from "./abandoned.ts";
 import { dialPod } from "./port-forward/dial-pod.ts";
 import type { PortForwardRequest } from "./port-forward/forward.ts";
 import type { AttachRequest, Execer, ExecRequest } from "./remote-command/serve.ts";
 import { Sessions, spdyProtocols, webSocketProtocols } from "./sessions.ts";
+import { DirectTransport, StreamTransport, type Transport } from "./spdy/transport.ts";
 import { type TlsPaths, watchTlsFiles } from "./tls-files.ts";
 import { Tokens } from "./tokens.ts";
 import { acceptSpdy, notFound, type Refusal, refuse, spdyHandshake, upgradeKind, webSocketHandshake } from "./upgrade.ts";
@@ -181,13 +185,13 @@ export class StreamingServer {
     const protocol =
       kind === "spdy" ? spdyHandshake(request, spdyProtocols(claimed)) : webSocketHandshake(request, webSocketProtocols(claimed));
     if (typeof protocol !== "string") return refuse(socket, protocol);
-    this.#own(socket);
     if (kind === "spdy") {
-      acceptSpdy(socket, protocol);
-      if (head.length > 0) socket.unshift(head);
-      this.#run(claimed, this.#sessions.overSpdy(claimed, protocol, socket));
+      const transport = this.#transport(socket, head);
+      acceptSpdy(transport.stream, protocol);
+      this.#run(claimed, this.#sessions.overSpdy(claimed, protocol, transport));
       return;
     }
+    this.#own(socket);
     // ws refuses names with a slash, as the RFC does, but the tunnel's name has one: it is kept from ws, and answered by ourselves.
     delete request.headers["sec-websocket-protocol"];
     this.#chosen.set(request, protocol);
@@ -196,12 +200,37 @@ export class StreamingServer {
     });
   }
 
-  #own(socket: Socket): void {
+  /** Takes the connection from the HTTP server: a second descriptor of it, with the first one closed. TLS stays where it is. */
+  #transport(socket: Socket, head: Buffer): Transport {
+    const fd = socket instanceof TLSSocket ? undefined : descriptor(socket);
+    if (fd === undefined) {
+      this.#own(socket);
+      if (head.length > 0) socket.unshift(head);
+      return new StreamTransport(socket);
+    }
+    const direct = new DirectSocket({ fd: dupFd(fd), readable: true, writable: true, allowHalfOpen: true });
+    socket.destroy();
+    direct.socket.on("error", () => {});
+    this.#own(direct.socket, direct);
+    return new DirectTransport(direct, head);
+  }
+
+  #own(socket: Socket, direct?: DirectSocket): void {
     this.#sockets.add(socket);
     this.#abandoned.watch(socket);
     socket.on("close", () => this.#sockets.delete(socket));
     socket.setNoDelay(true);
-    socket.setTimeout(this.#idleTimeoutMs, () => socket.destroy());
+    let sent = 0;
+    socket.setTimeout(this.#idleTimeoutMs);
+    socket.on("timeout", () => {
+      // The socket does not know what went past it.
+      if (direct === undefined || direct.bytesSent === sent) {
+        socket.destroy();
+        return;
+      }
+      sent = direct.bytesSent;
+      socket.setTimeout(this.#idleTimeoutMs);
+    });
   }
 
   #run(request: StreamRequest, served: Promise<void>): void {

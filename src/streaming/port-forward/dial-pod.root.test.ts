@@ -4,12 +4,22 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import type { DirectSocket } from "../../base/direct-socket.ts";
 import { isKind } from "../../base/errors.ts";
 import { MNT_DETACH, umount } from "../../linux/mount.ts";
 import { makeNetns, netnsIdentity } from "../../linux/namespaces.ts";
 import { dialPod } from "./dial-pod.ts";
+
+async function said(direct: DirectSocket): Promise<string> {
+  let all = "";
+  direct.start((chunk) => {
+    all += chunk.toString();
+  });
+  await once(direct.socket, "end");
+  direct.socket.destroy();
+  return all;
+}
 
 const never = new AbortController().signal;
 
@@ -25,7 +35,7 @@ test("a pod's localhost is reached from outside, IPv4 and IPv6, and nothing else
   const pod = spawn("nsenter", [`--net=${netnsPath}`, process.execPath, "-e", script], { stdio: ["ignore", "pipe", "inherit"] });
   try {
     await once(pod.stdout, "data");
-    const dial = (port: number): Promise<string> => dialPod({ sandboxId: "p1", netnsPath, port, signal: never }).then(text);
+    const dial = (port: number): Promise<string> => dialPod({ sandboxId: "p1", netnsPath, port, signal: never }).then(said);
     assert.equal(await dial(4000), "four");
     assert.equal(await dial(6000), "six");
     assert.deepEqual(

@@ -1,5 +1,5 @@
-import { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import { DirectSocket } from "../../base/direct-socket.ts";
 import { CridError, isErrno, messageOf } from "../../base/errors.ts";
 import { closeFd } from "../../linux/files.ts";
 import { enterNetnsSync } from "../../linux/namespaces.ts";
@@ -16,13 +16,13 @@ const MAX_DELAY_MS = 50;
  * @param options.netnsPath "" = the host's network.
  * @throws CridError `unavailable` in the words of the reference server; the signal's reason when it aborts
  */
-export async function dialPod(options: { sandboxId: string; netnsPath: string; port: number; signal: AbortSignal }): Promise<Socket> {
+export async function dialPod(options: { sandboxId: string; netnsPath: string; port: number; signal: AbortSignal }): Promise<DirectSocket> {
   const { sandboxId, netnsPath, port, signal } = options;
   const said: string[] = [];
   for (const family of [4, 6] as const) {
     try {
       const fd = await connect(netnsPath, family, port, signal);
-      return new Socket({ fd, readable: true, writable: true, allowHalfOpen: true });
+      return new DirectSocket({ fd, readable: true, writable: true, allowHalfOpen: true });
     } catch (error) {
       signal.throwIfAborted();
       const address = family === 4 ? `tcp4 127.0.0.1:${port}` : `tcp6 [::1]:${port}`;

@@ -1,13 +1,14 @@
-import type { Socket } from "node:net";
 import { finished, type Readable, type Writable } from "node:stream";
 import { promisify } from "node:util";
+import type { DirectSocket } from "../../base/direct-socket.ts";
+import { moveFrom, moveInto } from "../../base/direct-streams.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Logger } from "../../base/log.ts";
 
 const untilFinished = promisify(finished);
 
 /** Connects to a port of a pod. @throws CridError with a message for the client */
-export type Dial = (sandboxId: string, port: number, options: { signal: AbortSignal }) => Promise<Socket>;
+export type Dial = (sandboxId: string, port: number, options: { signal: AbortSignal }) => Promise<DirectSocket>;
 
 export interface PortForwardRequest {
   kind: "port-forward";
@@ -41,20 +42,21 @@ export async function forward(options: {
 }): Promise<string | undefined> {
   const { sandboxId, port, dial, connection, log } = options;
   const { input, output, halfClose, gone } = connection;
-  let socket: Socket | undefined;
-  const onGone = (): void => void socket?.destroy();
+  let direct: DirectSocket | undefined;
+  const onGone = (): void => void direct?.socket.destroy();
   try {
-    socket = await dial(sandboxId, port, { signal: gone });
+    direct = await dial(sandboxId, port, { signal: gone });
     gone.throwIfAborted();
     gone.addEventListener("abort", onGone, { once: true });
+    const { socket } = direct;
     socket.setNoDelay(true);
-    input.pipe(socket);
-    socket.pipe(output);
-    if (!halfClose) socket.on("end", () => void socket?.end());
-    await Promise.all([untilFinished(socket), untilFinished(output, { readable: false })]);
+    if (!halfClose) socket.on("end", () => void socket.end());
+    const down = moveFrom(direct, output).then(() => void output.end());
+    void moveInto(direct, input);
+    await Promise.all([down, untilFinished(socket), untilFinished(output, { readable: false })]);
     return undefined;
   } catch (error) {
-    socket?.destroy();
+    direct?.socket.destroy();
     if (gone.aborted) return undefined;
     log.debug({ sandbox: sandboxId, port, err: error }, "port-forward ended with an error");
     return `error forwarding port ${port} to pod ${sandboxId}, uid : ${messageOf(error)}`;

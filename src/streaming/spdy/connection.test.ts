@@ -8,6 +8,7 @@ import { SpdyConnection } from "./connection.ts";
 import { dataHeader, goAway, ping, reset, settingsInitialWindow, synStream, windowUpdate } from "./frames.ts";
 import type { SpdyStream } from "./stream.ts";
 import { SpdyTestClient } from "./test-client.ts";
+import { StreamTransport } from "./transport.ts";
 
 /** A client and the server's connection, over TCP. */
 class Pair implements AsyncDisposable {
@@ -21,7 +22,7 @@ class Pair implements AsyncDisposable {
     this.client = client;
     this.#server = server;
     this.connection = new SpdyConnection({
-      transport,
+      transport: new StreamTransport(transport),
       maxStreams,
       onStream: (stream) => {
         this.#streams.push(stream);

@@ -1,4 +1,3 @@
-import type { Duplex } from "node:stream";
 import {
   dataHeader,
   type Frame,
@@ -14,6 +13,7 @@ import {
 } from "./frames.ts";
 import { HeaderDecoder, HeaderEncoder } from "./header-block.ts";
 import { SpdyStream, type StreamConnection } from "./stream.ts";
+import type { Transport } from "./transport.ts";
 
 /** SPDY/3.1's initial window, of a stream and of the session (2.6.8). */
 const DEFAULT_WINDOW = 64 * 1024;
@@ -41,13 +41,15 @@ interface Waiting {
  * in any case is TCP: while one stream's reader is full, the connection is not read (as in the reference server).
  */
 export class SpdyConnection implements StreamConnection {
-  readonly #transport: Duplex;
+  readonly #transport: Transport;
   readonly #maxStreams: number;
   readonly #onStream: (stream: SpdyStream) => void;
   readonly #decoder = new HeaderDecoder();
   readonly #encoder = new HeaderEncoder();
   readonly #streams = new Map<number, SpdyStream>();
   readonly #held = new Set<SpdyStream>();
+  /** Those that got some of the chunk that is being read. */
+  readonly #touched = new Set<SpdyStream>();
   readonly #closed = Promise.withResolvers<void>();
   readonly #onDrain: (() => void)[] = [];
   #waiting: Waiting[] = [];
@@ -60,26 +62,29 @@ export class SpdyConnection implements StreamConnection {
   #linger: NodeJS.Timeout | undefined;
 
   /** @param options.onStream called with each stream the client opens, which is already accepted; may reset it. */
-  constructor(options: { transport: Duplex; maxStreams: number; onStream: (stream: SpdyStream) => void }) {
+  constructor(options: { transport: Transport; maxStreams: number; onStream: (stream: SpdyStream) => void }) {
     this.#transport = options.transport;
     this.#maxStreams = options.maxStreams;
     this.#onStream = options.onStream;
     const parser = new FrameParser((frame) => this.#take(frame));
-    this.#transport.on("data", (chunk: Buffer) => {
+    const { stream } = this.#transport;
+    stream.on("drain", () => {
+      for (const next of this.#onDrain.splice(0)) next();
+      this.#settlePace();
+    });
+    stream.on("end", () => this.#lost());
+    stream.on("error", () => this.#lost());
+    stream.on("close", () => this.#lost());
+    this.#transport.start((chunk) => {
       if (this.#state !== "open") return;
       try {
         parser.push(chunk);
       } catch (error) {
         this.close(error instanceof SpdyError ? error.status : GoAwayStatus.internalError);
       }
+      for (const touched of this.#touched) touched.flush();
+      this.#touched.clear();
     });
-    this.#transport.on("drain", () => {
-      for (const next of this.#onDrain.splice(0)) next();
-      this.#settlePace();
-    });
-    this.#transport.on("end", () => this.#lost());
-    this.#transport.on("error", () => this.#lost());
-    this.#transport.on("close", () => this.#lost());
   }
 
   /** Resolves when the connection is gone, whoever ended it. */
@@ -101,26 +106,26 @@ export class SpdyConnection implements StreamConnection {
     }
     this.#state = "ending";
     this.#failWaiting();
-    this.#transport.end(goAway(this.#lastStreamId, status));
+    const { stream } = this.#transport;
+    stream.end(goAway(this.#lastStreamId, status));
     this.#transport.resume();
     const linger = (): void => {
-      this.#linger = setTimeout(() => this.#transport.destroy(), LINGER_MS);
+      this.#linger = setTimeout(() => stream.destroy(), LINGER_MS);
     };
     // The time runs from the moment that the last byte has left: a slow client takes what it needs for the rest.
-    if (this.#transport.writableFinished) linger();
-    else this.#transport.once("finish", linger);
+    if (stream.writableFinished) linger();
+    else stream.once("finish", linger);
   }
 
   /** Drops the connection at once. */
   destroy(): void {
-    this.#transport.destroy();
+    this.#transport.stream.destroy();
     this.#lost();
   }
 
   sendData(stream: SpdyStream, payload: Buffer, flags: number, done: (error?: Error | null) => void): void {
-    const item = { stream, payload, flags, done };
-    if (this.#state === "open" && !this.#flowControl) return this.#send(item);
-    this.#waiting.push(item);
+    if (this.#state === "open" && !this.#flowControl) return this.#send({ stream, payload, flags, done });
+    this.#waiting.push({ stream, payload: Buffer.from(payload), flags, done });
     this.#pump();
   }
 
@@ -208,6 +213,7 @@ export class SpdyConnection implements StreamConnection {
   #takeData(id: number, payload: Buffer, fin: boolean): void {
     const stream = this.#streams.get(id);
     if (stream !== undefined) {
+      if (payload.length > 0) this.#touched.add(stream);
       if (!stream.receive(payload, fin)) throw new SpdyError("protocol", `data on stream ${id} after its end`);
       return;
     }
@@ -238,17 +244,22 @@ export class SpdyConnection implements StreamConnection {
     this.#pump();
   }
 
-  /** Sends what waits, in order, as far as the peer's windows allow. */
+  /** Sends what waits, in each stream's order, as far as the peer's windows allow. */
   #pump(): void {
     const kept: Waiting[] = [];
+    const stopped = new Set<SpdyStream>();
     for (const item of this.#waiting.splice(0)) {
       if (this.#state !== "open") {
         item.done(new Error("the client is gone"));
         continue;
       }
-      const allowed = Math.max(0, Math.min(item.stream.sendWindow, this.#sessionWindow));
-      if (item.payload.length <= allowed) this.#send(item);
-      else kept.push(allowed === 0 ? item : this.#sendPart(item, allowed));
+      const allowed = stopped.has(item.stream) ? -1 : Math.max(0, Math.min(item.stream.sendWindow, this.#sessionWindow));
+      if (item.payload.length <= allowed) {
+        this.#send(item);
+        continue;
+      }
+      stopped.add(item.stream);
+      kept.push(allowed <= 0 ? item : this.#sendPart(item, allowed));
     }
     this.#waiting = kept.concat(this.#waiting);
   }
@@ -263,23 +274,21 @@ export class SpdyConnection implements StreamConnection {
     // Counted for everybody: a client may show only later that it does flow control.
     stream.sendWindow -= length;
     this.#sessionWindow -= length;
-    this.#transport.cork();
-    let room = this.#transport.write(dataHeader(stream.id, length, flags));
-    if (length > 0) room = this.#transport.write(payload);
-    this.#transport.uncork();
+    const header = dataHeader(stream.id, length, flags);
+    const room = length === 0 ? this.#transport.send(header) : this.#transport.send(header, payload);
     if (room) done();
     else this.#onDrain.push(done);
   }
 
   #answer(frame: Buffer): void {
-    this.#transport.write(frame);
+    this.#transport.send(frame);
     this.#settlePace();
   }
 
   #settlePace(): void {
     if (this.#state === "gone") return;
-    const pause = this.#state === "open" && (this.#held.size > 0 || this.#transport.writableLength > MAX_WAITING_BYTES);
-    if (pause !== this.#transport.isPaused()) this.#transport[pause ? "pause" : "resume"]();
+    const pause = this.#state === "open" && (this.#held.size > 0 || this.#transport.stream.writableLength > MAX_WAITING_BYTES);
+    if (pause !== this.#transport.paused) this.#transport[pause ? "pause" : "resume"]();
   }
 
   #failWaiting(): void {
@@ -292,7 +301,7 @@ export class SpdyConnection implements StreamConnection {
     if (this.#state === "gone") return;
     this.#state = "gone";
     clearTimeout(this.#linger);
-    this.#transport.destroy();
+    this.#transport.stream.destroy();
     for (const stream of this.#streams.values()) stream.broken();
     this.#failWaiting();
     this.#closed.resolve();

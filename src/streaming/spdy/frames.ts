@@ -200,7 +200,10 @@ function words(...values: number[]): Buffer {
 
 /** The header of a data frame; its payload follows it on the wire. At most 16 MiB - 1. */
 export function dataHeader(id: number, length: number, flags = 0): Buffer {
-  return words(id, (flags << 24) | length);
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header.writeUInt32BE(id, 0);
+  header.writeUInt32BE(((flags << 24) | length) >>> 0, 4);
+  return header;
 }
 
 export function synReply(id: number, block: Buffer): Buffer {

@@ -1,9 +1,10 @@
-import { Readable, Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
+import { DirectReadable, DirectWritable } from "../../base/direct-streams.ts";
 import { FLAG_FIN, ResetStatus } from "./frames.ts";
 
 /** What a stream needs of its connection. */
 export interface StreamConnection {
-  /** Sends one data frame; `done` is called when more may be sent. */
+  /** Sends one data frame; `done` is called when more may be sent. `payload` may be overwritten afterwards. */
   sendData(stream: SpdyStream, payload: Buffer, flags: number, done: (error?: Error | null) => void): void;
   sendReset(stream: SpdyStream, status: number): void;
   /** The stream's reader has (true) more than it can take, or (false) room again. */
@@ -25,7 +26,7 @@ export class SpdyStream {
   readonly id: number;
   readonly headers: ReadonlyMap<string, string>;
   readonly #connection: StreamConnection;
-  #input: StreamInput | undefined;
+  #input: DirectReadable | undefined;
   #output: StreamOutput | undefined;
   #remoteClosed: boolean;
   #localClosed: boolean;
@@ -64,8 +65,8 @@ export class SpdyStream {
    */
   get input(): Readable {
     if (this.#input === undefined) {
-      this.#input = new StreamInput(() => this.#hold(false));
-      if (this.#remoteClosed) this.#input.push(null);
+      this.#input = new DirectReadable(() => this.#hold(false));
+      if (this.#remoteClosed) this.#input.finish();
     }
     return this.#input;
   }
@@ -94,15 +95,20 @@ export class SpdyStream {
     if (this.#remoteClosed) return false;
     if (payload.length > 0) {
       this.#uncredited += payload.length;
-      const room = this.#input === undefined || this.#input.destroyed || this.#input.push(payload);
+      const room = this.#input === undefined || this.#input.deliver(payload);
       this.#hold(!room);
     }
     if (fin) {
       this.#remoteClosed = true;
-      this.#input?.push(null);
+      this.#input?.finish();
       if (this.closed) this.#connection.forget(this);
     }
     return true;
+  }
+
+  /** For the connection: what was received is about to be overwritten. */
+  flush(): void {
+    if (this.#input?.flush() === false) this.#hold(true);
   }
 
   /** For the connection: the client reset the stream, or is gone. */
@@ -116,7 +122,7 @@ export class SpdyStream {
     this.#remoteClosed = true;
     this.#localClosed = true;
     this.#hold(false);
-    if (this.#input?.destroyed === false && !this.#input.readableEnded) this.#input.push(null);
+    this.#input?.finish();
     if (this.#output?.writableFinished === false) this.#output.destroy(new Error("the client closed the stream"));
     this.#connection.forget(this);
   }
@@ -139,21 +145,7 @@ export class SpdyStream {
   }
 }
 
-class StreamInput extends Readable {
-  readonly #onRead: () => void;
-
-  constructor(onRead: () => void) {
-    super();
-    this.#onRead = onRead;
-    this.on("error", () => {});
-  }
-
-  override _read(): void {
-    this.#onRead();
-  }
-}
-
-class StreamOutput extends Writable {
+class StreamOutput extends DirectWritable {
   readonly #send: (payload: Buffer, done: (error?: Error | null) => void) => void;
   readonly #finish: (done: (error?: Error | null) => void) => void;
 
@@ -166,6 +158,19 @@ class StreamOutput extends Writable {
     this.#finish = options.finish;
     // A client that goes away must not end the daemon because nobody listens yet, or any more.
     this.on("error", () => {});
+  }
+
+  override take(chunk: Buffer): boolean {
+    if (this.writableLength > 0) return this.write(Buffer.from(chunk));
+    if (this.destroyed || this.writableEnded) return true;
+    let room = false;
+    let late = false;
+    this.#send(chunk, () => {
+      room = true;
+      if (late) this.emit("drain");
+    });
+    late = true;
+    return room;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
