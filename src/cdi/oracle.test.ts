@@ -110,7 +110,12 @@ const edits = maybe({
       ["path"],
     ),
   ),
-  netDevices: short(maybe({ hostInterfaceName: usually(fc.constantFrom("eth1", "eth2"), ""), name: fc.constantFrom("a", "b", "") })),
+  netDevices: short(
+    maybe({ hostInterfaceName: usually(fc.constantFrom("eth1", "eth2"), ""), name: usually(fc.constantFrom("a", "b"), "") }, [
+      "hostInterfaceName",
+      "name",
+    ]),
+  ),
   hooks: short(
     maybe(
       {
@@ -181,7 +186,7 @@ test("made-up specs get the same verdict", { skip: noOracle }, async () => {
     }),
     { numRuns: 400 },
   );
-  assert.ok(good > 50, `${good} specs were good`);
+  assert.ok(good > 15, `${good} specs were good`);
 });
 
 test("YAML is read as Go reads it: a number is a name, 0660 is octal, a word is a boolean, merges", { skip: noOracle }, async () => {
