@@ -30,7 +30,7 @@ beforeEach(() => {
   mkdirSync(join(base, "net.d"));
   bridge = `cridt${randomInt(1e8).toString(36)}`;
   subnet = `10.${randomInt(100, 250)}.${randomInt(256)}`;
-  cni = new Cni({ binDirs: [binDir], confDir: join(base, "net.d"), log: silentLogger() });
+  cni = new Cni({ binDirs: [binDir], confDir: join(base, "net.d"), gc: true, libcniCache: join(base, "none"), log: silentLogger() });
 });
 afterEach(async (t) => {
   // Rules and addresses of a test that failed half way. The others took theirs away themselves, which they assert.

@@ -270,17 +270,27 @@ test("status: which file, or why none; a missing binary is told before a pod mee
   assert.equal(cni.status().ready, true);
 });
 
-test("1.1.0: STATUS decides on readiness, GC gets the valid attachments; neither before, nor with disableGC", async () => {
+test("1.1.0: STATUS decides on readiness, GC gets the valid attachments, other runtimes' too; neither before, nor with disableGC", async () => {
   plugin("s", `[ $CNI_COMMAND = STATUS ] && { echo '{"code":50,"msg":"no route yet"}'; exit 1; }; exit 0`);
   plugin("g");
   conf({ cniVersions: ["1.0.0", "1.1.0"], plugins: [{ type: "s" }, { type: "g" }] });
-  await begin();
+  const results = join(base, "libcni/results");
+  mkdirSync(results, { recursive: true });
+  const cached = (name: string, info: object): void => writeFileSync(join(results, name), JSON.stringify(info));
+  cached("t-b2-eth1", { kind: "cniCacheV1", containerId: "b2", ifName: "eth1", networkName: "t" });
+  cached("t-x-c3-eth0", { kind: "cniCacheV1", containerId: "c3", ifName: "eth0", networkName: "t-x" });
+  cached("t-d4-eth0", { cniVersion: "1.0.0" });
+  writeFileSync(join(results, "t-e5-eth0"), "cut");
+  await begin({ gc: true, libcniCache: join(base, "libcni") });
   assert.match(cni.status().message, /CNI STATUS of network t: plugin s: no route yet \(code 50\)/);
   assert.equal(cni.status().ready, false);
   const valid = [{ containerId: "a1", ifName: "eth0" }];
   await cni.gc(valid, options);
   assert.deepEqual(calls().slice(-2), ["GC-s", "GC-g"]);
-  const wire = [{ containerID: "a1", ifname: "eth0" }];
+  const wire = [
+    { containerID: "a1", ifname: "eth0" },
+    { containerID: "b2", ifname: "eth1" },
+  ];
   assert.deepEqual(
     [given("GC-g")["cni.dev/valid-attachments"], given("GC-g")["cni.dev/attachments"], given("GC-g").cniVersion],
     [wire, wire, "1.1.0"],
@@ -296,6 +306,17 @@ test("1.1.0: STATUS decides on readiness, GC gets the valid attachments; neither
     !calls()
       .slice(before)
       .some((call) => call.startsWith("GC")),
+  );
+});
+
+test("GC is not run unless the configuration says that the network is crid's", async () => {
+  plugin("g");
+  conf({ cniVersion: "1.1.0", plugins: [{ type: "g" }] });
+  await begin();
+  await cni.gc([], options);
+  assert.deepEqual(
+    calls().filter((call) => call.startsWith("GC")),
+    [],
   );
 });
 

@@ -5,6 +5,7 @@ import type { CniAttachment } from "../records/cni-attachment.ts";
 import { type CniOperation, isNetns, PluginChain, previousResult, storedNetwork } from "./chain.ts";
 import { atLeast, formatNetworkConf, type NetworkConf, type PluginConf, validName } from "./conf.ts";
 import { ConfDir } from "./conf-dir.ts";
+import { cachedAttachments, libcniCacheDir } from "./libcni-cache.ts";
 import { findPlugin } from "./plugin.ts";
 import { type CniResult, parseResult, podIps, resultAs } from "./result.ts";
 import { type CniPod, parsePodCidrs, podArgs, podCapabilities } from "./runtime-args.ts";
@@ -16,6 +17,10 @@ export interface CniOptions {
   /** Where plugins are, searched in order; also CNI_PATH. */
   binDirs: string[];
   confDir: string;
+  /** Run GC at all, default false. */
+  gc?: boolean;
+  /** Where other runtimes' libcni keeps its results, default /var/lib/cni. */
+  libcniCache?: string;
   log: Logger;
   /** The limit of one command over all plugins of the network, default 2 minutes. */
   timeoutMs?: number;
@@ -186,14 +191,16 @@ export class Cni {
   }
 
   /**
-   * GC: tells the plugins of the network in use which attachments are valid; they free all others *of that network name*, also
-   * those of another runtime on this machine that uses the same network. Does nothing before 1.1.0 or with disableGC. Every
-   * plugin gets its turn; the errors are put together.
+   * GC: tells the plugins of the network in use which attachments are valid; they free all others *of that network name*. The specification
+   * has no way to name what is to be freed, so another runtime's attachments are named as valid where libcni has them on record, and this does nothing
+   * unless the configuration says that the network is crid's. What crid itself attached is freed by DEL, from its own records. Does nothing before
+   * 1.1.0 or with disableGC. Every plugin gets its turn; the errors are put together.
    */
   async gc(valid: readonly { containerId: string; ifName: string }[], options: { signal: AbortSignal }): Promise<void> {
     const { network } = this.#confDir.state;
-    if (network === undefined || network.disableGc || !atLeast(network.cniVersion, "1.1.0")) return;
-    const attachments = valid.map((one) => ({ containerID: one.containerId, ifname: one.ifName }));
+    if (this.#options.gc !== true || network === undefined || network.disableGc || !atLeast(network.cniVersion, "1.1.0")) return;
+    const others = await cachedAttachments(this.#options.libcniCache ?? libcniCacheDir, network.name);
+    const attachments = [...valid, ...others].map((one) => ({ containerID: one.containerId, ifname: one.ifName }));
     // The first draft of the spec called the key otherwise (containernetworking/cni#1101); libcni sends both.
     const extra = { "cni.dev/valid-attachments": attachments, "cni.dev/attachments": attachments };
     const errors: string[] = [];

@@ -47,7 +47,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
     cgroupDriver,
     ...(unsetSeccomp && { unsetSeccomp }),
   };
-  const specHost = await specHostOf(settings, cgroups, log);
+  const specHost = await specHostOf(settings, cgroups, config, log);
   const images = await makeImages(config, paths, store, drivers, metrics, log);
   const sandboxes = new Sandboxes({
     store,
@@ -120,7 +120,7 @@ function verifiersOf({ image: { verifier } }: Config, log: Logger): ImageVerifie
 }
 
 /** After the daemon's own oom_score_adj was set, which limits those of the containers. */
-async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logger): Promise<SpecHost> {
+async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, config: Config, log: Logger): Promise<SpecHost> {
   let recursiveReadonly = false;
   try {
     const { options } = runtimeHandler("", settings);
@@ -128,7 +128,7 @@ async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, log: Logg
   } catch (error) {
     log.warn(`the default runtime handler is not usable now: ${messageOf(error)}`);
   }
-  return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly });
+  return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly, rlimits: config.container.rlimits });
 }
 
 function countBy(states: readonly string[]): Record<string, number> {

@@ -29,7 +29,7 @@ test("an empty file gives the defaults", () => {
   assert.equal(config.grpc.address, "/run/crid/crid.sock");
   assert.equal(config.streaming.idleTimeout, 4 * 3_600_000);
   assert.equal(config.container.maxLogLineSize, 16_384);
-  assert.deepEqual(config.cni, { binDirs: ["/opt/cni/bin"], confDir: "/etc/cni/net.d" });
+  assert.deepEqual(config.cni, { binDirs: ["/opt/cni/bin"], confDir: "/etc/cni/net.d", gc: false });
   assert.equal(config.runtime.handlers.runc?.shim, "containerd-shim-runc-v2");
 });
 
@@ -106,6 +106,21 @@ test("the printed default is the default, as it is and with every # taken off a 
     /^(?:tls|cert|key|clientCA|SystemdCgroup|Sizes|Durations):/.test(rest) ? line : indent + rest,
   );
   assert.deepEqual(checkConfig({ file: write("c.yaml", live.replaceAll("# <name>:", "x:")) }), []);
+});
+
+test("limits of processes: two numbers, one, or none", () => {
+  const { container } = loadConfig({
+    file: write("l.yaml", 'container: { rlimits: { nofile: "1024:524288", nproc: 100, memlock: unlimited } }'),
+  });
+  assert.deepEqual(container.rlimits, {
+    nofile: { soft: 1024, hard: 524_288 },
+    nproc: { soft: 100, hard: 100 },
+    memlock: { soft: Number.MAX_SAFE_INTEGER, hard: Number.MAX_SAFE_INTEGER },
+  });
+  const problems = (value: string): string => checkConfig({ file: write("m.yaml", `container: { rlimits: { ${value} } }`) }).join();
+  assert.match(problems('nofile: "2:1"'), /container\.rlimits\.nofile: "2:1" is no limit; write it as 1024/);
+  assert.match(problems("nofile: -1"), /rlimits\.nofile/);
+  assert.match(problems("files: 1"), /rlimits.*files/);
 });
 
 test("durations and sizes survive the way to text and back", () => {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { nriSchema } from "./nri-schema.ts";
 import { absolutePath, duration, port, size } from "./quantity-schemas.ts";
 import { registrySchema } from "./registry-schema.ts";
+import { rlimitsSchema } from "./rlimit-schema.ts";
 import { verifierSchema } from "./verifier-schema.ts";
 
 const handlerOptions = z.strictObject({
@@ -20,6 +21,14 @@ const handlerOptions = z.strictObject({
 const handler = z.strictObject({
   shim: z.string().min(1).prefault("containerd-shim-runc-v2").describe("The shim: a name looked up in PATH, or a path."),
   binary: z.string().min(1).prefault("runc").describe("The OCI runtime that the shim calls: runc or crun, a name or a path."),
+  podAnnotations: z
+    .array(z.string().min(1))
+    .prefault([])
+    .describe("Annotations of the pod that the OCI runtime gets to see, as patterns (io.katacontainers.*): * is anything but /."),
+  containerAnnotations: z
+    .array(z.string().min(1))
+    .prefault([])
+    .describe("The same for annotations of a container, which only its own spec gets."),
   options: handlerOptions.prefault({}).describe("Options handed to the shim."),
 });
 
@@ -103,6 +112,12 @@ export const configSchema = z.strictObject({
     .strictObject({
       binDirs: z.array(absolutePath).min(1).prefault(["/opt/cni/bin"]).describe("Where the plugins are, searched in this order."),
       confDir: absolutePath.prefault("/etc/cni/net.d").describe("The network configuration: the first file by name is used."),
+      gc: z
+        .boolean()
+        .prefault(false)
+        .describe(
+          "At the start, let the plugins free what is not crid's (CNI GC). Only for networks that no other runtime uses by the same name.",
+        ),
     })
     .prefault({})
     .describe("Pod networks."),
@@ -139,6 +154,7 @@ export const configSchema = z.strictObject({
         .enum(["unconfined", "runtime-default"])
         .prefault("unconfined")
         .describe("For containers whose pod sets none: unconfined or runtime-default."),
+      rlimits: rlimitsSchema,
     })
     .prefault({})
     .describe("Containers."),

@@ -8,6 +8,7 @@ import { newId, shortId } from "../base/ids.ts";
 import { Rollback } from "../base/rollback.ts";
 import { nowNanos } from "../base/time.ts";
 import { signalNumber } from "../linux/signals.ts";
+import { passedOn } from "../oci/annotations.ts";
 import { containerSpec } from "../oci/container-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
 import { resolveUser } from "../oci/user.ts";
@@ -186,6 +187,10 @@ async function buildSpec(
     user: resolveUser(security, image.config.user, (path) => files.read(path)),
     ...(pidTarget !== undefined && { targetPid: pidTarget }),
     cgroupsPath: pod.containerCgroupsPath(id),
+    annotations: {
+      ...passedOn(pod.config.annotations, pod.runtime.podAnnotations),
+      ...passedOn(config.annotations, pod.runtime.containerAnnotations),
+    },
     binds,
     extra,
     devices,

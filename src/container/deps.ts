@@ -53,7 +53,12 @@ export interface PodContext {
   readonly dirs: { resolvConf: string; hostname: string; hosts: string; shm: string };
   /** The SELinux label of the pod's process; "" without SELinux. */
   readonly selinuxLabel: string;
-  readonly runtime: { options: RuncOptions; shimBinary: string };
+  readonly runtime: {
+    options: RuncOptions;
+    shimBinary: string;
+    podAnnotations: readonly string[];
+    containerAnnotations: readonly string[];
+  };
   /** Connects to the pod's shim if need be. @throws unavailable when it is dead */
   shim(o: { signal: AbortSignal }): Promise<ContainerShim>;
 }

@@ -2,13 +2,15 @@ import { existsSync, readFileSync } from "node:fs";
 import { readMountinfo } from "../linux/mountinfo.ts";
 import { capabilities, clampOomScoreAdj } from "../linux/process.ts";
 import type { SpecHost } from "../oci/host.ts";
+import type { OciRlimit } from "../oci/spec.ts";
 
 /**
  * Finds out what the specs depend on of this machine. Once, at the start of the daemon, after its own oom_score_adj was set.
  *
  * @param options.recursiveReadonly whether the low-level runtime knows `rro`, from its `features`
+ * @param options.rlimits of the configuration, by name
  */
-export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveReadonly: boolean }): Promise<SpecHost> {
+export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveReadonly: boolean; rlimits?: Limits }): Promise<SpecHost> {
   const cgroupMount = (await readMountinfo()).findLast(({ mountPoint }) => mountPoint === "/sys/fs/cgroup");
   return {
     cgroupVersion: options.cgroupVersion,
@@ -27,6 +29,11 @@ export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveRe
     selinux: existsSync("/sys/fs/selinux/enforce"),
     arch: process.arch,
     recursiveReadonly: options.recursiveReadonly,
+    rlimits: containerRlimits({
+      configured: options.rlimits ?? {},
+      softOpenFiles: process.env.CRID_SOFT_NOFILE,
+      limits: textOf("/proc/self/limits"),
+    }),
     cgroupMountOptions: cgroupMount?.superOptions ?? [],
   };
 }
@@ -36,6 +43,26 @@ export function apparmorLoaded(profile: string): boolean {
   return textOf("/sys/kernel/security/apparmor/profiles")
     .split("\n")
     .some((line) => line.startsWith(`${profile} (`));
+}
+
+/** By the name of the configuration ("nofile"). */
+type Limits = Readonly<Record<string, { soft: number; hard: number } | undefined>>;
+
+/**
+ * The limits of containers: the configured ones, and that of open files as the service manager set it. Node raises its own soft limit to the hard one
+ * when it starts, and whatever it starts would inherit that; programs that close every possible descriptor then take minutes. What it was is told
+ * by the launcher (dist/bin/crid). containerd passes on the original one too: Go restores it for its children.
+ *
+ * @param from.limits the text of /proc/self/limits
+ */
+export function containerRlimits(from: { configured: Limits; softOpenFiles: string | undefined; limits: string }): OciRlimit[] {
+  const limits = new Map<string, { soft: number; hard: number }>();
+  for (const [name, limit] of Object.entries(from.configured)) if (limit !== undefined) limits.set(`RLIMIT_${name.toUpperCase()}`, limit);
+  const hard = Number(/^Max open files\s+\S+\s+(\d+)/m.exec(from.limits)?.[1]);
+  if (/^\d+$/.test(from.softOpenFiles ?? "") && hard > 0 && !limits.has("RLIMIT_NOFILE")) {
+    limits.set("RLIMIT_NOFILE", { soft: Math.min(Number(from.softOpenFiles), hard), hard });
+  }
+  return [...limits].map(([type, { soft, hard }]) => ({ type, hard, soft }));
 }
 
 /** Our own place in the v2 hierarchy: the root of it has no memory.swap.max. */

@@ -161,6 +161,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       cgroupsPath: `${cgroup}/${id}`,
       shm: "",
       resolvConf: "",
+      annotations: {},
       imageName: "",
       host,
       readSeccompProfile: () => "",
@@ -188,7 +189,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
         shm: join(files, "shm"),
       },
       selinuxLabel: "",
-      runtime: { options, shimBinary },
+      runtime: { options, shimBinary, podAnnotations: [], containerAnnotations: [] },
       shim: async (o: { signal: AbortSignal }) => (shim ??= await shims.connect(id, address, o)),
       shimPid: () => shimPid,
       disconnect: () => {

@@ -10,7 +10,7 @@ const directory = mkdtempSync(join(tmpdir(), "crid-doctor-"));
 after(() => rmSync(directory, { recursive: true }));
 
 test("no folder, no file, a missing plugin, a network", async () => {
-  const config = { confDir: join(directory, "net.d"), binDirs: [join(directory, "bin")] };
+  const config = { confDir: join(directory, "net.d"), binDirs: [join(directory, "bin")], gc: false };
   const look = async (): Promise<string> => {
     const [found] = await checkNetwork(config, silentLogger());
     return `${found?.verdict} ${found?.message}`;

@@ -30,6 +30,7 @@ function specOf(change: Change = {}) {
     },
     user: { uid: 0, gid: 0, additionalGids: [0] },
     cgroupsPath: "/kubepods/c1",
+    annotations: {},
     binds: [],
     extra: [],
     devices: [],
@@ -185,6 +186,7 @@ function pauseOf(config: Partial<PodConfig> = {}) {
     shm: "",
     resolvConf: "",
     imageName: "",
+    annotations: {},
     host: specHostFixture(),
     readSeccompProfile: () => assert.fail("not asked for"),
   }).spec;

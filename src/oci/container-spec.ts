@@ -12,7 +12,7 @@ import { checkSameUserns, containerNamespaces } from "./namespaces.ts";
 import { cgroupResources, clampOomScoreAdj } from "./resources.ts";
 import { seccompFor } from "./seccomp.ts";
 import { apparmorProfile, selinuxLabels } from "./security.ts";
-import { OCI_VERSION, type OciProcess, type OciRlimit, type OciSpec, type OciUser } from "./spec.ts";
+import { OCI_VERSION, type OciProcess, type OciSpec, type OciUser } from "./spec.ts";
 
 export interface ContainerSpecInput {
   config: ContainerConfig;
@@ -29,6 +29,8 @@ export interface ContainerSpecInput {
   };
   /** Resolved in the image: `resolveUser`. */
   user: OciUser;
+  /** Annotations of pod and container that the runtime handler passes on. */
+  annotations: Readonly<Record<string, string>>;
   /** The process whose pid namespace is joined in mode "target". */
   targetPid?: number;
   /** In the form that the cgroup driver takes. */
@@ -39,8 +41,6 @@ export interface ContainerSpecInput {
   devices: readonly RequestedDevice[];
   /** All of the host's; only used for privileged containers. */
   hostDevices: readonly DeviceNode[];
-  /** Limits of every process; absent: the daemon's own are inherited. */
-  rlimits?: readonly OciRlimit[];
   /** What an unset seccomp profile means. */
   unsetSeccomp?: SecurityProfile;
   host: SpecHost;
@@ -104,7 +104,7 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpecResult {
       process,
       root: { path: "rootfs", readonly: security.readonlyRootfs },
       mounts,
-      annotations: containerAnnotations(pod.id, pod.config, { name: config.name, imageName: input.imageName }),
+      annotations: containerAnnotations(pod.id, pod.config, { name: config.name, imageName: input.imageName }, input.annotations),
       linux: {
         ...namespaces,
         cgroupsPath: input.cgroupsPath,
@@ -140,7 +140,7 @@ function containerProcess(input: ContainerSpecInput): { process: OciProcess; los
     capabilities: containerCapabilities(security, host),
     noNewPrivileges: security.noNewPrivs,
     oomScoreAdj: clampOomScoreAdj(config.resources.oomScoreAdj, host.minOomScoreAdj),
-    ...(input.rlimits !== undefined && { rlimits: [...input.rlimits] }),
+    ...(host.rlimits.length > 0 && { rlimits: [...host.rlimits] }),
     ...(apparmor !== undefined && { apparmorProfile: apparmor }),
   };
   return { process, lossyEnv: lossy };

@@ -113,6 +113,7 @@ export function specHostFixture(change: Partial<SpecHost> = {}): SpecHost {
     selinux: false,
     arch: "x64",
     recursiveReadonly: true,
+    rlimits: [],
     cgroupMountOptions: [],
     ...change,
   };

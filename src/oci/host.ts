@@ -1,5 +1,5 @@
 import type { IdMapping } from "../records/pod-config.ts";
-import type { OciIdMapping } from "./spec.ts";
+import type { OciIdMapping, OciRlimit } from "./spec.ts";
 
 /** What the specs depend on of the machine, found out once when the daemon starts. */
 export interface SpecHost {
@@ -18,6 +18,8 @@ export interface SpecHost {
   arch: string;
   /** Whether the low-level runtime knows recursive read-only mounts (`rro`). */
   recursiveReadonly: boolean;
+  /** Limits of every process of a container; those that are not here are inherited from the daemon through the shim. */
+  rlimits: readonly OciRlimit[];
   /** Options of the mount at /sys/fs/cgroup, which a container without its own cgroup namespace must keep. */
   cgroupMountOptions: readonly string[];
 }

@@ -32,6 +32,8 @@ export interface PodSpecInput {
   shm: string;
   resolvConf: string;
   imageName: string;
+  /** Annotations of the pod that the runtime handler passes on. */
+  annotations: Readonly<Record<string, string>>;
   unsetSeccomp?: SecurityProfile;
   host: SpecHost;
   readSeccompProfile(path: string): string;
@@ -69,7 +71,7 @@ export function podSpec(input: PodSpecInput): { spec: OciSpec; selinuxLabel: str
       root: { path: input.rootfsPath, readonly: true },
       ...(security.namespaces.network !== "node" && input.hostname !== "" && { hostname: input.hostname }),
       mounts: pauseMounts(input, bindSysfs),
-      annotations: podAnnotations(input.id, config, input.imageName),
+      annotations: podAnnotations(input.id, config, input.imageName, input.annotations),
       linux: {
         ...podNamespaces(security.namespaces, input.netnsPath),
         cgroupsPath: input.cgroupsPath,

@@ -71,6 +71,9 @@ export interface PauseImages {
 export interface HandlerConfig {
   shim: string;
   binary: string;
+  /** Patterns of annotations that reach the OCI spec; see `passedOn`. */
+  podAnnotations: readonly string[];
+  containerAnnotations: readonly string[];
   options: {
     SystemdCgroup?: boolean | undefined;
     NoPivotRoot: boolean;

@@ -3,6 +3,7 @@ import { failpoint } from "../base/failpoints.ts";
 import type { Rollback } from "../base/rollback.ts";
 import { readSeccompProfile } from "../container/seccomp-profile.ts";
 import { processStart } from "../linux/process.ts";
+import { passedOn } from "../oci/annotations.ts";
 import { podSpec } from "../oci/pod-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
 import type { RootfsMount } from "../snapshot/snapshotter.ts";
@@ -35,7 +36,7 @@ export async function startPause(env: Env, pod: Pod, options: PauseOptions): Pro
   rollback.push("directories", () => removePodDirs(pod.files));
   const rootfs = await pauseRootfs(deps, pod, options);
   const seccomp = await readSeccompProfile(pod.config.security.seccomp);
-  makeBundle(pod.files, pauseSpec(deps, pod, rootfs, seccomp));
+  makeBundle(pod.files, pauseSpec(deps, pod, { handler, rootfs, seccomp }));
   await failpoint("sandbox.run.after-bundle", { signal });
 
   rollback.push("pause process and shim", ({ signal }) => endProcess(env, pod, { signal }));
@@ -108,7 +109,8 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
   });
 }
 
-function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs, seccompProfile: string): OciSpec {
+function pauseSpec(deps: SandboxDeps, pod: Pod, from: { handler: RuntimeHandler; rootfs: PauseRootfs; seccomp: string }): OciSpec {
+  const { handler, rootfs, seccomp } = from;
   const { config, files } = pod;
   const { runAsUser, runAsGroup } = config.security;
   const { spec } = podSpec({
@@ -124,9 +126,10 @@ function pauseSpec(deps: SandboxDeps, pod: Pod, rootfs: PauseRootfs, seccompProf
     shm: config.security.namespaces.ipc === "node" ? "" : files.shm,
     resolvConf: "",
     imageName: rootfs.imageName,
+    annotations: passedOn(config.annotations, handler.podAnnotations),
     ...(deps.settings.unsetSeccomp !== undefined && { unsetSeccomp: deps.settings.unsetSeccomp }),
     host: deps.specHost,
-    readSeccompProfile: () => seccompProfile,
+    readSeccompProfile: () => seccomp,
   });
   return spec;
 }

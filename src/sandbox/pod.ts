@@ -4,10 +4,9 @@ import type { PodContext } from "../container/deps.ts";
 import { selinuxLabels } from "../oci/security.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import type { SandboxRecord } from "../records/sandbox-record.ts";
-import type { RuncOptions } from "../shim/task-types.ts";
 import type { PodShim, SandboxDeps } from "./deps.ts";
 import { type PodDirs, podDirs } from "./dirs.ts";
-import { runtimeHandler } from "./runtime-handlers.ts";
+import { type RuntimeHandler, runtimeHandler } from "./runtime-handlers.ts";
 import { Timeline } from "./timeline.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -93,7 +92,7 @@ export class Pod implements PodContext {
   }
 
   /** Where the binaries of its runtime handler are now. @throws as `runtimeHandler` does */
-  get runtime(): { options: RuncOptions; shimBinary: string } {
+  get runtime(): RuntimeHandler {
     return runtimeHandler(this.runtimeHandler, this.#deps.settings);
   }
 

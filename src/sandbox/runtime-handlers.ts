@@ -10,6 +10,9 @@ export interface RuntimeHandler {
   /** The absolute path of the shim. */
   shimBinary: string;
   options: RuncOptions;
+  /** Patterns of annotations that reach the OCI spec; see `passedOn`. */
+  podAnnotations: readonly string[];
+  containerAnnotations: readonly string[];
 }
 
 /** What of the settings concerns handlers. */
@@ -34,6 +37,8 @@ export function runtimeHandler(name: string, settings: HandlerSettings): Runtime
     name: known,
     shimBinary: findBinary(config.shim, `shim of runtime handler ${known}`, `runtime.handlers.${known}.shim`),
     options: runtimeOptions(known, config, settings),
+    podAnnotations: config.podAnnotations,
+    containerAnnotations: config.containerAnnotations,
   };
 }
 

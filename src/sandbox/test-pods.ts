@@ -88,6 +88,8 @@ export async function podBed(place: BedPlace = newPlace()): Promise<PodBed> {
       runc: {
         shim,
         binary: join(tools, "bin/runc"),
+        podAnnotations: [],
+        containerAnnotations: [],
         options: { NoPivotRoot: false, NoNewKeyring: false, ShimCgroup: "", IoUid: 0, IoGid: 0, Root: "" },
       },
     },
@@ -235,6 +237,7 @@ function specHost(): SpecHost {
     selinux: false,
     arch: process.arch,
     recursiveReadonly: true,
+    rlimits: [],
     cgroupMountOptions: [],
   };
 }

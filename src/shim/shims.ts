@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import pLimit from "p-limit";
 import { Client } from "ttrpc-node";
 import { CridError, isErrno, isKind } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
+import { raceAbort } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import { linkSignals } from "../base/signals.ts";
 import { kill } from "../linux/process.ts";
@@ -16,6 +18,8 @@ import type { DeletedTask, RuncOptions } from "./task-types.ts";
 
 /** How long a shim that was just started, or is said to run, may take to answer. */
 const connectTimeoutMs = 5_000;
+/** More do not end earlier: they wait for the CPU and for the locks of mounts and cgroups. */
+const deletesAtOnce = 4;
 
 export interface ShimsOptions {
   /** The daemon's state directory; a part of the names of the sockets, so it must not change between two starts. */
@@ -36,6 +40,8 @@ export class Shims {
   readonly #setting: ShimSetting;
   readonly #starter: ShimStarter;
   readonly #log: Logger;
+  /** A `delete` is a process that runs the OCI runtime: a node whose shims have all died must not start hundreds at once. */
+  readonly #deletes = pLimit(deletesAtOnce);
 
   /** @throws CridError invalid-argument when socketDir is too long */
   constructor(options: ShimsOptions) {
@@ -130,7 +136,10 @@ export class Shims {
    */
   async delete(task: { id: string; bundle: string; binary: string }, options: { signal?: AbortSignal }): Promise<DeletedTask> {
     try {
-      const deleted = await runShimDelete(this.#setting, task, options);
+      const deleted = await raceAbort(
+        this.#deletes(() => runShimDelete(this.#setting, task, options)),
+        options.signal,
+      );
       await removeDeadSockets(this.#addresses(task.id));
       return deleted;
     } catch (error) {

@@ -37,7 +37,25 @@ function kindByText(message: string): ErrorKind {
   if (/process already finished|no such process|container does not exist|no such container|container not running/i.test(message))
     return "not-found";
   if (/cannot (start|exec in|resize|pause|update) a (stopped|deleted)/i.test(message)) return "failed-precondition";
-  return "unknown";
+  return runtimeFailure(message);
+}
+
+/**
+ * What a failure of the OCI runtime is to the caller, by the runtime's words: shims answer UNKNOWN for all of them. runc and crun say the same in
+ * different words. What is nobody's request and nobody's limit is the node's own failure.
+ */
+function runtimeFailure(message: string): ErrorKind {
+  // The command, its directory or its user do not exist in the image: asking again changes nothing.
+  if (/exec: ".*"|executable file .*not found|exec format error|chdir to cwd|unable to find user|mkdir of cwd/i.test(message))
+    return "invalid-argument";
+  if (
+    /OOM-killed|memory limit too low|no space left on device|disk quota exceeded|resource temporarily unavailable|cannot allocate memory|too many open files/i.test(
+      message,
+    )
+  )
+    return "resource-exhausted";
+  if (/operation not supported|function not implemented|not supported|unsupported/i.test(message)) return "failed-precondition";
+  return "internal";
 }
 
 /** Drops what only repeats that a task was to be created, and the name of the code at the end; runc's own words stay. */
