@@ -1,5 +1,6 @@
-import { Readable, Writable } from "node:stream";
+import type { Readable, Writable } from "node:stream";
 import type { WebSocket } from "ws";
+import { DirectReadable, DirectWritable } from "../../base/direct-streams.ts";
 
 /** What a WebSocket message of the channel protocols looks like. */
 export interface ChannelCodec {
@@ -11,6 +12,8 @@ export interface ChannelCodec {
 
 const CLOSE_SIGNAL = 255;
 const DIGIT_ZERO = 48;
+/** What may wait in the socket before an output's writer is held back. */
+const HIGH_WATER_BYTES = 64 * 1024;
 const NORMAL_CLOSURE = 1000;
 const POLICY_VIOLATION = 1008;
 
@@ -21,8 +24,8 @@ const POLICY_VIOLATION = 1008;
 export class ChannelSocket {
   readonly #socket: WebSocket;
   readonly #codec: ChannelCodec;
-  readonly #inputs = new Map<number, ChannelInput>();
-  readonly #full = new Set<ChannelInput>();
+  readonly #inputs = new Map<number, DirectReadable>();
+  readonly #full = new Set<DirectReadable>();
   readonly #outputs: Writable[] = [];
   readonly #closed = Promise.withResolvers<void>();
 
@@ -32,7 +35,7 @@ export class ChannelSocket {
     socket.on("message", (data) => this.#take(Buffer.isBuffer(data) ? data : Buffer.from(data as ArrayBuffer)));
     socket.on("error", () => {});
     socket.on("close", () => {
-      for (const input of this.#inputs.values()) input.end();
+      for (const input of this.#inputs.values()) input.finish();
       for (const output of this.#outputs) output.destroy();
       this.#closed.resolve();
     });
@@ -45,19 +48,23 @@ export class ChannelSocket {
 
   /** What the client sends on a channel. Ends with the client's half-close, or the connection. */
   input(channel: number): Readable {
-    const input = new ChannelInput(() => this.#settle(input, false));
+    const input: DirectReadable = new DirectReadable(() => this.#settle(input, false));
     this.#inputs.set(channel, input);
     return input;
   }
 
   /** What goes to the client on a channel. Its end is not told: WebSocket clients take the connection's. */
   output(channel: number): Writable {
-    const output = new ChannelOutput((payload, done) => this.send(channel, payload, done));
+    const output = new ChannelOutput((payload, done) => {
+      this.send(channel, payload, done);
+      return this.#socket.bufferedAmount < HIGH_WATER_BYTES;
+    });
     if (this.#socket.readyState !== this.#socket.OPEN) output.destroy();
     this.#outputs.push(output);
     return output;
   }
 
+  /** The payload may be overwritten afterwards. */
   send(channel: number, payload: Uint8Array, done?: (error?: Error) => void): void {
     if (this.#codec.base64) {
       const text = `${channel}${Buffer.from(payload.buffer, payload.byteOffset, payload.length).toString("base64")}`;
@@ -80,17 +87,18 @@ export class ChannelSocket {
     if (first === undefined) return;
     if (this.#codec.halfClose && first === CLOSE_SIGNAL) {
       if (message.length !== 2) return this.#socket.close(POLICY_VIOLATION, "one channel follows the close signal");
-      return this.#inputs.get(message[1] ?? 0)?.end();
+      return this.#inputs.get(message[1] ?? 0)?.finish();
     }
     const channel = this.#codec.base64 ? first - DIGIT_ZERO : first;
     const input = this.#inputs.get(channel);
     if (input === undefined || message.length === 1) return;
     const payload = this.#codec.base64 ? Buffer.from(message.toString("latin1", 1), "base64") : message.subarray(1);
-    if (!input.receive(payload)) this.#settle(input, true);
+    const room = input.deliver(payload);
+    if (!input.flush() || !room) this.#settle(input, true);
   }
 
   /** While one channel's reader is full the connection is not read. */
-  #settle(input: ChannelInput, full: boolean): void {
+  #settle(input: DirectReadable, full: boolean): void {
     if (full) this.#full.add(input);
     else this.#full.delete(input);
     if (this.#full.size > 0) this.#socket.pause();
@@ -98,39 +106,24 @@ export class ChannelSocket {
   }
 }
 
-class ChannelInput extends Readable {
-  readonly #onRead: () => void;
-  #over = false;
+class ChannelOutput extends DirectWritable {
+  readonly #send: (payload: Buffer, done: (error?: Error) => void) => boolean;
 
-  constructor(onRead: () => void) {
-    super();
-    this.#onRead = onRead;
-    this.on("error", () => {});
-  }
-
-  /** False when there is enough for now. */
-  receive(payload: Buffer): boolean {
-    return this.#over || this.destroyed || this.push(payload);
-  }
-
-  end(): void {
-    if (this.#over || this.destroyed) return;
-    this.#over = true;
-    this.push(null);
-  }
-
-  override _read(): void {
-    this.#onRead();
-  }
-}
-
-class ChannelOutput extends Writable {
-  readonly #send: (payload: Buffer, done: (error?: Error) => void) => void;
-
-  constructor(send: (payload: Buffer, done: (error?: Error) => void) => void) {
+  /** @param send answers whether more may be sent before `done` is called. */
+  constructor(send: (payload: Buffer, done: (error?: Error) => void) => boolean) {
     super({ decodeStrings: true });
     this.#send = send;
     this.on("error", () => {});
+  }
+
+  override take(chunk: Buffer): boolean {
+    if (this.writableLength > 0) return this.write(Buffer.from(chunk));
+    if (this.destroyed || this.writableEnded) return true;
+    let room = true;
+    room = this.#send(chunk, () => {
+      if (!room) this.emit("drain");
+    });
+    return room;
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error) => void): void {
