@@ -112,6 +112,7 @@ test("put, read, list and remove; damage is seen", async (t) => {
   await content.remove(sha512);
   await content.remove(sha512);
   await content.remove(digestOf(small));
+  await content.settled({ timeoutMs: 10_000 });
   assert.deepEqual(content.usage, { bytes: 0, inodes: 0 });
 });
 

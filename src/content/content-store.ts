@@ -6,6 +6,7 @@ import { type DigestAlgorithm, hashFor, isDigest, parseDigest } from "../base/di
 import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
+import { Trash } from "../base/trash.ts";
 import { Ingest } from "./ingest.ts";
 import { UnnamedIngest } from "./unnamed-ingest.ts";
 
@@ -16,6 +17,7 @@ const unnamedPrefix = "unnamed-";
  *
  *     <root>/blobs/<algorithm>/<hex>     whole and verified
  *     <root>/ingest/<algorithm>-<hex>    what has come so far of one that is on its way
+ *     <root>/removed/                    what is no blob any more, until its bytes are given back
  *
  * A name in `blobs/` is a promise: the file has this content and is on the disk. `Ingest.commit` says how it is kept.
  */
@@ -23,26 +25,35 @@ export class ContentStore {
   readonly root: string;
   readonly #log: Logger;
   readonly #ingests = new Map<string, Ingest>();
+  readonly #trash: Trash;
   #bytes = 0;
   #count = 0;
 
-  private constructor(root: string, log: Logger) {
+  private constructor(root: string, trash: Trash, log: Logger) {
     this.root = root;
+    this.#trash = trash;
     this.#log = log;
   }
 
   /** Makes the folders, and counts what is there. */
   static async open(options: { root: string; log: Logger }): Promise<ContentStore> {
-    const store = new ContentStore(options.root, options.log);
+    const trash = await Trash.open({ directory: join(options.root, "removed"), log: options.log });
+    const store = new ContentStore(options.root, trash, options.log);
     for (const name of ["blobs/sha256", "blobs/sha512", "ingest"]) await mkdir(join(options.root, name), { recursive: true, mode: 0o700 });
     for await (const { size } of store.list()) store.#counted(size, 1);
     await store.#sweepUnnamed();
     return store;
   }
 
-  /** What the whole blobs take. */
+  /** What the whole blobs take, and those that were removed and are not gone yet. */
   get usage(): { bytes: number; inodes: number } {
-    return { bytes: this.#bytes, inodes: this.#count };
+    const { bytes, inodes } = this.#trash.pending;
+    return { bytes: this.#bytes + bytes, inodes: this.#count + inodes };
+  }
+
+  /** Waits until the bytes of removed blobs are given back, or for so long. */
+  async settled(o: { timeoutMs: number }): Promise<void> {
+    await this.#trash.settled(o);
   }
 
   /** Where the blob lies, or would. @throws invalid-argument for what is no digest */
@@ -149,15 +160,11 @@ export class ContentStore {
     await ingest.commit();
   }
 
-  /** Idempotent. */
+  /** Idempotent. Its bytes are given back a little later, see `settled`. */
   async remove(digest: string): Promise<void> {
     const found = await this.stat(digest);
     if (found === undefined) return;
-    try {
-      await rm(this.path(digest), { force: true });
-    } catch (error) {
-      throw CridError.from(error, `remove blob ${digest}`);
-    }
+    await this.#trash.take(this.path(digest), { bytes: found.size, inodes: 1 });
     this.#counted(-found.size, -1);
   }
 

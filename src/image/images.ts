@@ -2,7 +2,7 @@ import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
 import type { UnpackLimits } from "../archive/unpack-job.ts";
 import { CridError, isKind } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
-import { KeyedMutex } from "../base/keyed-mutex.ts";
+import { KeyedMutex, raceAbort } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
@@ -59,6 +59,9 @@ export interface ImagesOptions {
   metrics?: PullMetrics;
   log: Logger;
 }
+
+/** How long others wait for what was removed to be gone: a layer as a directory of a million files may take longer. */
+const maxSettleMs = 5_000;
 
 /**
  * The images of the node, as the CRI's ImageService and the containers need them.
@@ -194,9 +197,9 @@ export class Images {
     await this.#files.settled();
   }
 
-  /** Waits until the copies of the records are written. */
+  /** Waits until the copies of the records are written, and a while for what was removed to be gone. */
   async stop(): Promise<void> {
-    await this.#files.settled();
+    await Promise.all([this.#files.settled(), this.#settled()]);
   }
 
   /** Compares what is on disk with what the images need. What it finds, `repair` or the next pull of the image mends. */
@@ -237,6 +240,8 @@ export class Images {
    */
   async pull(ref: string, o: { auth?: RegistryAuth | undefined; signal: AbortSignal }): Promise<ImageRecord> {
     const reference = parseReference(ref);
+    // What was removed to make room must have made it.
+    await raceAbort(this.#settled(), o.signal);
     const key = `${formatReference(reference)} ${authKey(o.auth)}`;
     return this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { auth: o.auth, signal }), o);
   }
@@ -255,7 +260,10 @@ export class Images {
     return this.#puller.reports();
   }
 
-  /** Removes the image with all its names, its blobs and its layers, as far as nothing else uses them. Idempotent. */
+  /**
+   * Removes the image with all its names, its blobs and its layers, as far as nothing else uses them. Idempotent. All of it is out of sight
+   * when this returns; the bytes are given back a little later, and who asks for `fsInfo` or pulls waits for that.
+   */
   async remove(refOrId: string, o: { signal: AbortSignal }): Promise<void> {
     const found = this.get(refOrId);
     if (found === undefined) return;
@@ -305,9 +313,13 @@ export class Images {
     return this.#mounts.list(this.list());
   }
 
-  /** What images take on disk: layers, containers' own files, and blobs. */
+  /**
+   * What images take on disk: layers, containers' own files, and blobs. The kubelet, short of room, removes images, then asks this, then looks at the
+   * file system, and evicts pods if it finds no room: so what was removed is gone first, or after a while is counted still.
+   */
   async fsInfo(): Promise<{ mountpoint: string; bytes: number; inodes: number }[]> {
     const { snapshotter, content } = this.#options;
+    await this.#settled();
     const layers = await snapshotter.usageTotal();
     const blobs = content.usage;
     return [{ mountpoint: snapshotter.root, bytes: layers.bytes + blobs.bytes, inodes: layers.inodes + blobs.inodes }];
@@ -341,6 +353,12 @@ export class Images {
   /** Keys of all image volumes that are mounted or half made, those of an earlier process too. */
   async volumeKeys(): Promise<string[]> {
     return this.#volumes.keys();
+  }
+
+  /** Waits a while for what was removed to be gone. */
+  async #settled(): Promise<void> {
+    const { snapshotter, content } = this.#options;
+    await Promise.all([snapshotter.settled({ timeoutMs: maxSettleMs }), content.settled({ timeoutMs: maxSettleMs })]);
   }
 
   async #using<T>(key: string, image: ImageRecord, make: () => Promise<T>): Promise<T> {

@@ -85,13 +85,16 @@ export async function startNode(
     content,
     snapshotter,
     registry,
-    left: async () => ({
-      blobs: await count("content/blobs/sha256"),
-      ingests: await count("content/ingest"),
-      leases: await count("content/leases"),
-      layers: await count("snapshots/layers"),
-      staging: await count("snapshots/staging"),
-    }),
+    left: async () => {
+      await Promise.all([content.settled({ timeoutMs: 10_000 }), snapshotter.settled({ timeoutMs: 10_000 })]);
+      return {
+        blobs: await count("content/blobs/sha256"),
+        ingests: await count("content/ingest"),
+        leases: await count("content/leases"),
+        layers: await count("snapshots/layers"),
+        staging: (await count("snapshots/staging")) + (await count("snapshots/removed")) + (await count("content/removed")),
+      };
+    },
     stop,
     restart: async (options, between, { start } = { start: true }) => {
       await stop();

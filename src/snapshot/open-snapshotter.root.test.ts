@@ -14,7 +14,7 @@ test("auto takes EROFS where the kernel mounts it from a file, and directories w
   try {
     assert.equal((await open("auto")).name, kernelAtLeast(6, 12) ? "erofs" : "overlayfs");
     assert.equal((await open("overlayfs")).name, "overlayfs");
-    assert.deepEqual(readdirSync(root).sort(), ["layers", "rootfs", "staging"]);
+    assert.deepEqual(readdirSync(root).sort(), ["layers", "removed", "rootfs", "staging"]);
   } finally {
     rmSync(root, { recursive: true, force: true });
   }

@@ -7,6 +7,7 @@ import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
+import { Trash } from "../base/trash.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { IdmappedMounts } from "./idmapped-mounts.ts";
 import { checkLayerForm } from "./layer-check.ts";
@@ -49,7 +50,8 @@ interface RootfsInfo {
  *
  * ```
  * layers/<short chain id>/layer.json, and fs/ or layer.erofs   committed, never changed again
- * staging/<uuid>/...                     being unpacked, or being removed; swept at start
+ * staging/<uuid>/...                     being unpacked; swept at start
+ * removed/<uuid>/...                     out of sight; its bytes are given back a little later, by the next start if need be
  * rootfs/<key>/fs, work, rootfs.json     the writable part of a container
  * ```
  *
@@ -66,12 +68,14 @@ export class OverlaySnapshotter implements Snapshotter {
   readonly #form: LayerForm;
   readonly #mounts: LayerMounts;
   readonly #idmapped: IdmappedMounts;
+  readonly #trash: Trash;
   readonly #log: Logger;
   readonly #layers = new Map<string, LayerInfo>();
   readonly #rootfs = new Map<string, RootfsInfo>();
 
-  private constructor(options: OverlayOptions) {
+  private constructor(options: OverlayOptions, trash: Trash) {
     this.root = options.root;
+    this.#trash = trash;
     this.#form = options.form;
     this.name = options.form === "erofs" ? "erofs" : "overlayfs";
     this.#mounts = new LayerMounts(options.mounts);
@@ -81,7 +85,8 @@ export class OverlaySnapshotter implements Snapshotter {
 
   /** Reads what is there and sweeps what an earlier daemon left half done. */
   static async open(options: OverlayOptions): Promise<OverlaySnapshotter> {
-    const snapshotter = new OverlaySnapshotter(options);
+    const trash = await Trash.open({ directory: join(options.root, "removed"), log: options.log });
+    const snapshotter = new OverlaySnapshotter(options, trash);
     for (const part of ["layers", "staging", "rootfs"]) await mkdir(join(options.root, part), { recursive: true, mode: 0o711 });
     await snapshotter.#sweepStaging();
     await snapshotter.#load();
@@ -135,9 +140,15 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async removeLayer(chainId: string): Promise<void> {
-    if (!this.#layers.delete(chainId)) return;
+    const layer = this.#layers.get(chainId);
+    if (layer === undefined) return;
+    this.#layers.delete(chainId);
     await failpoint("snapshot.remove-layer.before-rename");
-    await this.#discard(this.#layerPath(chainId));
+    await this.#trash.take(this.#layerPath(chainId), layer);
+  }
+
+  async settled(o: { timeoutMs: number }): Promise<void> {
+    await this.#trash.settled(o);
   }
 
   async prepare(key: string, chainIds: readonly string[], options: PrepareOptions = {}): Promise<RootfsMount[]> {
@@ -185,7 +196,7 @@ export class OverlaySnapshotter implements Snapshotter {
   }
 
   async usageTotal(): Promise<DiskUsage> {
-    const total = { bytes: 0, inodes: 0 };
+    const total = this.#trash.pending;
     const add = (usage: DiskUsage): void => {
       total.bytes += usage.bytes;
       total.inodes += usage.inodes;
@@ -274,7 +285,7 @@ export class OverlaySnapshotter implements Snapshotter {
     return answer.file;
   }
 
-  /** Out of sight first, in one step; then gone at leisure. */
+  /** Out of sight first, in one step; then gone. */
   async #discard(path: string): Promise<void> {
     const grave = this.#stagingPath();
     try {

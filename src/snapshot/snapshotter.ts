@@ -61,8 +61,10 @@ export interface Snapshotter {
    * failed-precondition)
    */
   beginLayer(chainId: string, parents: readonly string[], form?: LayerForm): Promise<LayerStage>;
-  /** Idempotent. The caller knows that no container and no image uses it. */
+  /** Idempotent. The caller knows that no container and no image uses it. Its bytes are given back a little later, see `settled`. */
   removeLayer(chainId: string): Promise<void>;
+  /** Waits until the bytes of removed layers are given back, or for so long. */
+  settled(o: { timeoutMs: number }): Promise<void>;
   /**
    * Makes the root file system `key` on the layers (chain ids, lowest first) and returns its mounts. Called again with the
    * same key it returns the same mounts.
@@ -77,7 +79,7 @@ export interface Snapshotter {
   keys(): string[];
   /** The layers under a root file system, lowest first; empty for an unknown key. While it exists, they must not be removed. */
   chainIdsOf(key: string): readonly string[];
-  /** All layers and all writable parts. */
+  /** All layers and all writable parts, and what was removed and is not gone yet. */
   usageTotal(): Promise<DiskUsage>;
 }
 
