@@ -36,6 +36,29 @@ export class CriClient implements Disposable {
     v1.UpdateContainerResourcesRequest,
     v1.UpdateContainerResourcesResponse,
   );
+  updatePodSandboxResources = this.#unary(
+    "RuntimeService/UpdatePodSandboxResources",
+    v1.UpdatePodSandboxResourcesRequest,
+    v1.UpdatePodSandboxResourcesResponse,
+  );
+  podSandboxStatus = this.#unary("RuntimeService/PodSandboxStatus", v1.PodSandboxStatusRequest, v1.PodSandboxStatusResponse);
+  containerStats = this.#unary("RuntimeService/ContainerStats", v1.ContainerStatsRequest, v1.ContainerStatsResponse);
+  listContainerStats = this.#unary("RuntimeService/ListContainerStats", v1.ListContainerStatsRequest, v1.ListContainerStatsResponse);
+  podSandboxStats = this.#unary("RuntimeService/PodSandboxStats", v1.PodSandboxStatsRequest, v1.PodSandboxStatsResponse);
+  listPodSandboxStats = this.#unary("RuntimeService/ListPodSandboxStats", v1.ListPodSandboxStatsRequest, v1.ListPodSandboxStatsResponse);
+  listMetricDescriptors = this.#unary(
+    "RuntimeService/ListMetricDescriptors",
+    v1.ListMetricDescriptorsRequest,
+    v1.ListMetricDescriptorsResponse,
+  );
+  listPodSandboxMetrics = this.#unary(
+    "RuntimeService/ListPodSandboxMetrics",
+    v1.ListPodSandboxMetricsRequest,
+    v1.ListPodSandboxMetricsResponse,
+  );
+  status = this.#unary("RuntimeService/Status", v1.StatusRequest, v1.StatusResponse);
+  runtimeConfig = this.#unary("RuntimeService/RuntimeConfig", v1.RuntimeConfigRequest, v1.RuntimeConfigResponse);
+  updateRuntimeConfig = this.#unary("RuntimeService/UpdateRuntimeConfig", v1.UpdateRuntimeConfigRequest, v1.UpdateRuntimeConfigResponse);
   reopenContainerLog = this.#unary("RuntimeService/ReopenContainerLog", v1.ReopenContainerLogRequest, v1.ReopenContainerLogResponse);
   execSync = this.#unary("RuntimeService/ExecSync", v1.ExecSyncRequest, v1.ExecSyncResponse);
   pullImage = this.#unary("ImageService/PullImage", v1.PullImageRequest, v1.PullImageResponse);

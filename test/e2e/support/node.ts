@@ -80,10 +80,13 @@ export class TestNode {
     return readFileSync(join(this.directory, "crid.log"), "utf8");
   }
 
+  get config(): Record<string, unknown> {
+    return JSON.parse(readFileSync(join(this.directory, "config.yaml"), "utf8")) as Record<string, unknown>;
+  }
+
   /** Replaces top-level keys of the configuration; the next start takes them. */
   mergeConfig(more: object): void {
-    const path = join(this.directory, "config.yaml");
-    writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, "utf8")) as object), ...more }));
+    writeFileSync(join(this.directory, "config.yaml"), JSON.stringify({ ...this.config, ...more }));
   }
 
   writeConflist(conflist: object): void {
@@ -91,14 +94,13 @@ export class TestNode {
   }
 
   /** Starts the daemon and waits until it answers. */
-  async start(options: { failpoints?: string } = {}): Promise<void> {
+  async start(options: { failpoints?: string; softOpenFiles?: number } = {}): Promise<void> {
     const log = openSync(join(this.directory, "crid.log"), "a");
     this.#logStart = this.log.length;
     const env = options.failpoints === undefined ? this.#env : { ...this.#env, CRID_FAILPOINTS: options.failpoints };
-    this.#child = spawn(join(repo, "dist/bin/crid"), ["serve", "--config", join(this.directory, "config.yaml")], {
-      env,
-      stdio: ["ignore", log, log],
-    });
+    const limit = options.softOpenFiles === undefined ? ":" : `ulimit -Sn ${options.softOpenFiles}`;
+    const command = [join(repo, "dist/bin/crid"), "serve", "--config", join(this.directory, "config.yaml")];
+    this.#child = spawn("sh", ["-c", `${limit}; exec "$@"`, "sh", ...command], { env, stdio: ["ignore", log, log] });
     closeSync(log);
     for (let attempt = 0; attempt < 400; attempt++) {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null) break;
