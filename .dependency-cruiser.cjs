@@ -4,7 +4,7 @@
 
 const edge = ["server", "streaming", "cli", "doctor"];
 const domain = ["recovery", "sandbox", "container", "image", "oci"]; // each may import those after it
-const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger", "cdi", "nri"]; // never each other
+const drivers = ["shim", "cni", "netns", "snapshot", "content", "registry", "cgroup", "store", "logger", "cdi", "classes", "nri"]; // never each other
 const ground = ["linux", "archive", "config", "metrics", "records", "base"];
 
 const test = "\\.test\\.ts$|/test(ing|kit)/";

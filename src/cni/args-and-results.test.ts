@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CridError, isKind } from "../base/errors.ts";
-import { parseQuantity } from "./quantity.ts";
+import { parseQuantity } from "../base/quantity.ts";
 import { parseResult, podIps, resultAs } from "./result.ts";
 import { annotatedBandwidth, type CniPod, parsePodCidrs, podArgs, podCapabilities } from "./runtime-args.ts";
 

@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import { CridError } from "../base/errors.ts";
+import { parseQuantity } from "../base/quantity.ts";
 import type { DnsConfig, PortMapping } from "../records/pod-config.ts";
-import { parseQuantity } from "./quantity.ts";
 
 /** What the network setup needs to know of a pod. */
 export interface CniPod {

@@ -69,6 +69,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
     shims: drivers.shims,
     cgroups,
     cdi: drivers.cdi,
+    classes: drivers.classes,
     table: store.containers,
     paths: { containersDir: paths.containers, bundlesDir: paths.bundles },
     host: specHost,

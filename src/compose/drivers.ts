@@ -3,6 +3,8 @@ import { LayerUnpacker } from "../archive/layer-unpacker.ts";
 import { Cdi } from "../cdi/cdi.ts";
 import { Cgroups } from "../cgroup/cgroups.ts";
 import type { CgroupDriver } from "../cgroup/paths.ts";
+import { BlockIoClasses } from "../classes/block-io.ts";
+import { RdtClasses } from "../classes/rdt.ts";
 import { Cni } from "../cni/cni.ts";
 import { ContentStore } from "../content/content-store.ts";
 import { LoggerClient } from "../logger/logger-client.ts";
@@ -35,6 +37,7 @@ export interface Drivers {
   shims: Shims;
   logger: LoggerClient;
   cdi: Cdi;
+  classes: { blockIo: BlockIoClasses; rdt: RdtClasses };
 }
 
 /** What is started here is stopped by `stack`. */
@@ -77,5 +80,9 @@ export async function startDrivers(options: DaemonOptions, paths: Paths, metrics
   });
   const cgroupDriver = config.cgroupDriver === "auto" ? cgroups.detectDriver() : config.cgroupDriver;
   const cdi = new Cdi({ ...config.cdi, log });
-  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger, cdi };
+  const classes = {
+    blockIo: new BlockIoClasses({ ...config.runtime.blockio, log }),
+    rdt: new RdtClasses({ ...config.runtime.rdt, log }),
+  };
+  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger, cdi, classes };
 }

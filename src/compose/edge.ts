@@ -48,6 +48,8 @@ export async function startEdge(
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
       cdi: await drivers.cdi.status(),
+      blockio: await drivers.classes.blockIo.status(),
+      rdt: await drivers.classes.rdt.status(),
     }),
     log,
   });

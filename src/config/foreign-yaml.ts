@@ -130,6 +130,13 @@ export function fields<T extends object>(
   };
 }
 
+/** For readers that Go's encoding/json feeds: it takes the names of fields in any case. */
+export function anyCase<T>(names: readonly string[], reader: Reader<T>): Reader<T> {
+  const known = new Map(names.map((name) => [name.toLowerCase(), name]));
+  return (node, at) =>
+    reader(node instanceof Map ? new Map([...node].map(([key, value]) => [known.get(key.toLowerCase()) ?? key, value])) : node, at);
+}
+
 export const isNull = (node: YamlNode): boolean => node instanceof PlainScalar && node.isNull;
 
 const join = (at: string, key: string): string => (at === "" ? key : `${at}.${key}`);

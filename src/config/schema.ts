@@ -105,6 +105,28 @@ export const configSchema = z.strictObject({
         .record(z.string().min(1), handler)
         .prefault({ runc: {} })
         .describe("By name, as RuntimeClass.handler says. runc is always there."),
+      blockio: z
+        .strictObject({
+          configFile: z
+            .union([z.literal(""), absolutePath])
+            .prefault("")
+            .describe('The classes, in the format of goresctrl that containerd takes too. "" = none.'),
+          ignoreNotEnabledErrors: z
+            .boolean()
+            .prefault(false)
+            .describe("Without a usable file create containers without their class, instead of refusing them."),
+        })
+        .prefault({})
+        .describe("Block I/O classes, which annotations name."),
+      rdt: z
+        .strictObject({
+          ignoreNotEnabledErrors: z
+            .boolean()
+            .prefault(false)
+            .describe("Where resctrl is not mounted create containers without their class, instead of refusing them."),
+        })
+        .prefault({})
+        .describe("Classes of cache and memory bandwidth: the groups in resctrl, which annotations name."),
     })
     .prefault({})
     .describe("How containers are run."),

@@ -13,6 +13,7 @@ import type {
   ContainerTable,
   PodContext,
   Pods,
+  ResourceClasses,
   ShimCleaner,
 } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
@@ -26,6 +27,7 @@ export interface ContainerContext {
   readonly shims: ShimCleaner;
   readonly cgroups: ContainerCgroups;
   readonly cdi: CdiDevices;
+  readonly classes: ResourceClasses;
   readonly table: ContainerTable;
   readonly paths: ContainerPaths;
   readonly host: SpecHost;

@@ -22,6 +22,7 @@ import type { PodContext } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { hostBind, hostDevices, requestedDevices } from "./host-lookups.ts";
 import { idmapOf, podBinds, userMapsOf } from "./pod-binds.ts";
+import { addResourceClasses } from "./resource-classes.ts";
 import { RootfsFiles } from "./rootfs-files.ts";
 import { readSeccompProfile } from "./seccomp-profile.ts";
 import { apparmorLoaded } from "./spec-host.ts";
@@ -200,6 +201,7 @@ async function buildSpec(
     readSeccompProfile: () => seccomp,
     apparmorLoaded,
   });
+  await addResourceClasses(context.classes, config, pod.config, spec);
   await addCdiDevices(context.cdi, config, spec);
   if (lossyEnv.length > 0) {
     context.log.warn(

@@ -1,5 +1,6 @@
 import type { Writable } from "node:stream";
 import type { ResolvedEdits } from "../cdi/cdi.ts";
+import type { BlockIoLimits } from "../classes/block-io.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { PodConfig } from "../records/pod-config.ts";
@@ -101,6 +102,12 @@ export interface ContainerLogger {
 export interface CdiDevices {
   /** @throws failed-precondition naming devices that no spec file has */
   resolve(names: readonly string[]): Promise<ResolvedEdits>;
+}
+
+/** Resource classes by name; undefined: this node has none, and that is to be ignored. */
+export interface ResourceClasses {
+  blockIo: { resolve(name: string): Promise<BlockIoLimits | undefined> };
+  rdt: { resolve(name: string): Promise<{ closID: string } | undefined> };
 }
 
 /** The table of the store. */

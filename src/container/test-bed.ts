@@ -7,6 +7,8 @@ import { newId } from "../base/ids.ts";
 import { createLogger, silentLogger } from "../base/log.ts";
 import { Cdi } from "../cdi/cdi.ts";
 import { Cgroups } from "../cgroup/cgroups.ts";
+import { BlockIoClasses } from "../classes/block-io.ts";
+import { RdtClasses } from "../classes/rdt.ts";
 import { detachAll } from "../linux/mount.ts";
 import { makeNetns } from "../linux/namespaces.ts";
 import { kill } from "../linux/process.ts";
@@ -112,6 +114,10 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       shims,
       cgroups: new Cgroups({ log }),
       cdi: new Cdi({ enabled: true, dirs: [join(dir, "cdi")], log }),
+      classes: {
+        blockIo: new BlockIoClasses({ configFile: "", ignoreNotEnabledErrors: false, log }),
+        rdt: new RdtClasses({ ignoreNotEnabledErrors: false, log }),
+      },
       table: store.containers,
       paths: { containersDir: join(dir, "containers"), bundlesDir },
       host,

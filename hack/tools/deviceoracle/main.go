@@ -124,9 +124,9 @@ func readSpec(text string) ([]string, error) {
 	return devices, nil
 }
 
-// blockIO takes all classes of a configuration, as containerd does: with force, so that a class with errors keeps the rest of it.
+// blockIO takes all classes of a configuration; an error in one of them refuses all.
 func blockIO(config string) (map[string]*oci.LinuxBlockIO, error) {
-	if err := blockio.SetConfigFromData([]byte(config), true); err != nil {
+	if err := blockio.SetConfigFromData([]byte(config), false); err != nil {
 		return nil, err
 	}
 	classes := map[string]*oci.LinuxBlockIO{}
