@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
 import manifest from "../package.json" with { type: "json" };
+import { createMetrics } from "../src/metrics/metrics.ts";
 import { imageMethods, runtimeMethods } from "../src/server/grpc-services.ts";
 import { unimplementedRpcs } from "../src/server/handlers/unimplemented.ts";
 import { freshConfigurationPage } from "./gen-docs.ts";
@@ -31,6 +32,16 @@ test("the README's table has every RPC once, and says truly which are not served
 
 test("docs/configuration.md is what `crid config default` prints; else run: node hack/gen-docs.ts", () => {
   assert.equal(read("docs/configuration.md"), freshConfigurationPage());
+});
+
+test("docs/metrics.md has every metric of crid's own with its type and labels, and no other", async () => {
+  const metrics = createMetrics();
+  metrics.watch({ pods: () => ({ ready: 1 }), containers: () => ({ running: 1 }), images: () => 1, cniRetries: () => 1 });
+  const text = await metrics.registry.metrics();
+  const types = [...text.matchAll(/^# TYPE (crid_\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+  const own = types.filter((one) => !/^crid_(process|nodejs)_/.test(one));
+  const rows = [...read("docs/metrics.md").matchAll(/^\| `(crid_\w+)` \| (\w+) \|([^|]*)\|/gm)];
+  assert.deepEqual(rows.map(([, name, type]) => `${name} ${type}`).toSorted(), own.toSorted());
 });
 
 test("links lead somewhere", () => {

@@ -68,7 +68,7 @@ export class NodeInfo implements Node {
   }
 
   features(): { supplementalGroupsPolicy: boolean; userNamespacesHostNetwork: boolean; mountOptions: boolean } {
-    return { supplementalGroupsPolicy: true, userNamespacesHostNetwork: false, mountOptions: true };
+    return { supplementalGroupsPolicy: true, userNamespacesHostNetwork: true, mountOptions: true };
   }
 
   verbose(): Promise<Record<string, unknown>> {

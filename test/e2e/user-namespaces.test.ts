@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chownSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, lstatSync, mkdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { TestNode } from "./support/node.ts";
@@ -92,3 +92,29 @@ for (const { shim, snapshotter } of [
     }
   });
 }
+
+test("a pod with a user namespace on the host's network", async () => {
+  const node = new TestNode();
+  await node.start();
+  try {
+    await node.crictl("pull", busybox);
+    const onHost = { namespace_options: { ...security.namespace_options, network: 2 } };
+    const podFile = node.file("pod.json", podConfig(node, { linux: { cgroup_parent: node.cgroup, security_context: onHost } }));
+    const pod = await node.crictl("runp", podFile);
+    const config = { ...containerConfig(["sleep", "3600"]), linux: { security_context: onHost } };
+    const container = await node.crictl("create", "--no-pull", pod, node.file("c.json", config), podFile);
+    await node.crictl("start", container);
+    const inside = async (...command: string[]): Promise<string> => node.crictl("exec", "--sync", container, ...command);
+    assert.equal(await inside("readlink", "/proc/self/ns/net"), readlinkSync("/proc/self/ns/net"));
+    assert.notEqual(await inside("readlink", "/proc/self/ns/user"), readlinkSync("/proc/self/ns/user"));
+    assert.match(await inside("cat", "/proc/self/uid_map"), new RegExp(`^\\s*0\\s+${first}\\s+65536$`));
+    // sysfs belongs to the network namespace, which is not this user namespace's: it is the host's, read-only.
+    assert.match(await inside("ls", "/sys/class/net"), /lo/);
+    assert.notEqual((await node.tryCrictl("exec", "--sync", container, "sh", "-c", "echo 1 > /sys/class/net/lo/mtu")).status, 0);
+    const { features } = await node.json<{ features: { user_namespaces_host_network?: boolean } }>("info");
+    assert.equal(features.user_namespaces_host_network, true);
+    await node.crictl("rmp", "-f", pod);
+  } finally {
+    await node.close();
+  }
+});
