@@ -3,6 +3,7 @@ import type { Logger } from "../base/log.ts";
 import type { Cgroups } from "../cgroup/cgroups.ts";
 import { containerCgroupPath } from "../cgroup/paths.ts";
 import type { Config } from "../config/schema.ts";
+import { loadDefaultApparmorProfile } from "../container/apparmor-default.ts";
 import { Containers } from "../container/containers.ts";
 import { LifecycleEvents } from "../container/events.ts";
 import { probeSpecHost } from "../container/spec-host.ts";
@@ -48,6 +49,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
     ...(unsetSeccomp && { unsetSeccomp }),
   };
   const specHost = await specHostOf(settings, cgroups, config, log);
+  if (specHost.apparmor) await loadDefaultApparmorProfile({ log });
   const images = await makeImages(config, paths, store, drivers, metrics, log);
   const sandboxes = new Sandboxes({
     store,

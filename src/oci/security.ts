@@ -1,7 +1,7 @@
 import { CridError } from "../base/errors.ts";
 import type { SecurityProfile, SelinuxOptions } from "../records/pod-config.ts";
 
-/** The profile that stands for RuntimeDefault under AppArmor; the host's administrator loads it. */
+/** The profile that stands for RuntimeDefault under AppArmor: the administrator's, or the one that crid loads at its start. */
 export const DEFAULT_APPARMOR_PROFILE = "crid-default";
 
 export interface ApparmorInput {
