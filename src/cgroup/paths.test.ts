@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { CridError } from "../base/errors.ts";
-import { cgroupOf, containerCgroupPath, expandSlice, parentCgroupPath, parseProcCgroup } from "./paths.ts";
+import { cgroupOf, containerCgroupPath, expandSlice, parentCgroupPath, parseProcCgroup, podCgroup } from "./paths.ts";
 
 test("cgroupfs: below the pod's parent", () => {
   assert.equal(containerCgroupPath("/kubepods/burstable/pod1", "abc", "cgroupfs"), "/kubepods/burstable/pod1/abc");
@@ -62,4 +62,11 @@ test("/proc/PID/cgroup of v1, hybrid and v2", () => {
       parseProcCgroup(text);
     }),
   );
+});
+
+test("a pod's own cgroup carries its uid", () => {
+  assert.equal(podCgroup("u-1", "/kubepods/podu-1/abc"), "/kubepods/podu-1");
+  assert.equal(podCgroup("u-1", "kubepods-podu_1.slice:crid:abc"), "/kubepods.slice/kubepods-podu_1.slice");
+  assert.equal(podCgroup("u-1", "/shared/abc"), undefined);
+  assert.equal(podCgroup("", "/shared/abc"), undefined);
 });

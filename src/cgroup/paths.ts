@@ -45,6 +45,19 @@ export function cgroupOf(cgroupsPath: string): string {
 }
 
 /**
+ * The cgroup that holds one pod alone: the kubelet makes one a pod and names it after the pod's uid (`/kubepods/pod<uid>`, with
+ * systemd `kubepods-pod<uid with _ for ->.slice`). undefined when the pod's parent is shared with others.
+ *
+ * @param cgroupsPath the OCI `cgroupsPath` of the pause or of a container of the pod
+ */
+export function podCgroup(uid: string, cgroupsPath: string): string | undefined {
+  if (uid === "") return undefined;
+  const parent = posix.dirname(cgroupOf(cgroupsPath));
+  const name = basename(parent);
+  return name.includes(uid) || name.includes(uid.replaceAll("-", "_")) ? parent : undefined;
+}
+
+/**
  * The cgroup of a systemd slice: each dash in its name is a level, so `a-b.slice` is `/a.slice/a-b.slice`
  * (systemd.slice(5)). "-.slice" is the root.
  *

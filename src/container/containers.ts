@@ -14,6 +14,7 @@ import { runExec } from "./exec.ts";
 import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { taskEnded } from "./exit.ts";
 import { type ContainerFilter, matches } from "./filter.ts";
+import { PodOomCounts } from "./oom-counts.ts";
 import { adoptContainer, loadContainers, loseContainer, undoCreation } from "./recover.ts";
 import { removeContainer } from "./remove.ts";
 import { reopenLog } from "./reopen-log.ts";
@@ -32,7 +33,7 @@ export interface ContainerView {
 export type { ExecSyncResult };
 
 /** What a Containers is made of; the rest of the context is its own. */
-export type ContainersOptions = Omit<ContainerContext, "entries" | "locks" | "shutdown">;
+export type ContainersOptions = Omit<ContainerContext, "entries" | "locks" | "oomCounts" | "shutdown">;
 
 /** How long a creation or start goes on when its caller is gone, so that the caller's retry finds it done. */
 const ABANDONED_GRACE_MS = 120_000;
@@ -49,7 +50,8 @@ export class Containers {
 
   constructor(options: ContainersOptions) {
     this.events = options.events;
-    this.#context = { ...options, entries: new Map(), locks: new KeyedMutex(), shutdown: this.#shutdown.signal };
+    const own = { entries: new Map<string, ContainerEntry>(), locks: new KeyedMutex(), oomCounts: new PodOomCounts() };
+    this.#context = { ...options, ...own, shutdown: this.#shutdown.signal };
   }
 
   /**

@@ -18,6 +18,7 @@ import type {
 } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
 import type { LifecycleEvents } from "./events.ts";
+import type { PodOomCounts } from "./oom-counts.ts";
 
 /** Everything the operations on containers share. */
 export interface ContainerContext {
@@ -26,6 +27,7 @@ export interface ContainerContext {
   readonly logger: ContainerLogger;
   readonly shims: ShimCleaner;
   readonly cgroups: ContainerCgroups;
+  readonly oomCounts: PodOomCounts;
   readonly cdi: CdiDevices;
   readonly classes: ResourceClasses;
   readonly table: ContainerTable;

@@ -123,14 +123,15 @@ function reasonOf(exitStatus: number, oomKilled: boolean): string {
   return oomKilled ? "OOMKilled" : "Error";
 }
 
-/** The shim's OOM event can be lost or late: the cgroup's own count, which lasts until the task is removed, decides. */
+/** The shim's OOM event can be lost or late: the cgroup's own count, which mostly lasts until the task is removed, decides. */
 async function wasOomKilled(context: ContainerContext, entry: ContainerEntry, exit: TaskExit): Promise<boolean> {
-  if (exit.exitStatus === 0) return false;
-  if (entry.oomSeen) return true;
-  const path = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
-  if (path === undefined) return false;
   try {
-    return (await context.cgroups.oomKills(path)) > 0;
+    // Asked after every exit, so that what is one container's is not taken for another's.
+    const claimed = await context.oomCounts.claim(context, entry);
+    if (exit.exitStatus === 0) return false;
+    if (entry.oomSeen || claimed > 0) return true;
+    const path = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
+    return path !== undefined && (await context.cgroups.oomKills(path)) > 0;
   } catch (error) {
     context.log.warn({ container: entry.id, err: error }, "reading the OOM count of the container's cgroup failed");
     return entry.oomSeen;

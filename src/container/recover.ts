@@ -83,6 +83,7 @@ export async function adoptContainer(
       return;
     case "running":
     case "paused": {
+      await context.oomCounts.begin(context, entry);
       const exit = shim.wait(id, { signal: context.shutdown });
       exit.catch(() => {});
       entry.unreachable = false;

@@ -33,6 +33,8 @@ export async function removeContainer(context: ContainerContext, entry: Containe
     await failpoint("container.remove.before-record", { signal });
     context.table.delete(entry.id);
     context.entries.delete(entry.id);
+    const { sandboxId } = entry.record;
+    if (![...context.entries.values()].some(({ record }) => record.sandboxId === sandboxId)) context.oomCounts.forget(sandboxId);
   } catch (error) {
     throw CridError.from(error, step);
   }

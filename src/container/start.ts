@@ -74,6 +74,7 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   const { id, record } = entry;
   const { config } = record;
   const pod = readyPod(context.pods.get(record.sandboxId), "pod");
+  await context.oomCounts.begin(context, entry);
   // It joined the target's namespace by pid: the target must still be there.
   if (config.security.namespaces.pid === "target") targetPid(context, pod.id, config.security.namespaces.targetId);
   const shim = await pod.shim({ signal });

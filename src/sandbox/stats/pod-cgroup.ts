@@ -1,20 +1,4 @@
-import { dirname } from "node:path";
-import { cgroupOf } from "../../cgroup/paths.ts";
 import type { CgroupStats } from "../../cgroup/stats.ts";
-import type { PodConfig } from "../../records/pod-config.ts";
-
-/**
- * The cgroup that holds this pod alone: the kubelet makes one a pod and names it after the pod's uid (`/kubepods/pod<uid>`, with
- * systemd `kubepods-pod<uid with _ for ->.slice`). undefined when the pod's parent is shared with others.
- *
- * @param pausePath the OCI `cgroupsPath` of the pause
- */
-export function podCgroup(config: PodConfig, pausePath: string): string | undefined {
-  if (config.uid === "") return undefined;
-  const parent = dirname(cgroupOf(pausePath));
-  const name = parent.slice(parent.lastIndexOf("/") + 1);
-  return name.includes(config.uid) || name.includes(config.uid.replaceAll("-", "_")) ? parent : undefined;
-}
 
 /** What several cgroups have used together. Limits and pressure don't add up and are left out. */
 export function sumOf(all: readonly (CgroupStats | undefined)[]): CgroupStats | undefined {

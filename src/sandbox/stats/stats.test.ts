@@ -3,12 +3,11 @@ import { readdir } from "node:fs/promises";
 import { test } from "node:test";
 import { silentLogger } from "../../base/log.ts";
 import type { CgroupStats } from "../../cgroup/stats.ts";
-import type { PodConfig } from "../../records/pod-config.ts";
 import { blockDeviceName } from "./block-device.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { DiskSamples } from "./disk-samples.ts";
 import { parseNetDev } from "./net-dev.ts";
-import { podCgroup, sumOf } from "./pod-cgroup.ts";
+import { sumOf } from "./pod-cgroup.ts";
 
 const second = 1_000_000_000n;
 
@@ -43,14 +42,6 @@ test("/proc/net/dev", () => {
     },
   ]);
   assert.deepEqual(parseNetDev("nonsense\n"), []);
-});
-
-test("a pod's own cgroup carries its uid", () => {
-  const pod = (uid: string) => ({ uid }) as PodConfig;
-  assert.equal(podCgroup(pod("u-1"), "/kubepods/podu-1/abc"), "/kubepods/podu-1");
-  assert.equal(podCgroup(pod("u-1"), "kubepods-podu_1.slice:crid:abc"), "/kubepods.slice/kubepods-podu_1.slice");
-  assert.equal(podCgroup(pod("u-1"), "/shared/abc"), undefined);
-  assert.equal(podCgroup(pod(""), "/shared/abc"), undefined);
 });
 
 test("sums leave limits out", () => {

@@ -5,6 +5,7 @@ import { raceAbort } from "../../base/keyed-mutex.ts";
 import type { Logger } from "../../base/log.ts";
 import { linkSignals } from "../../base/signals.ts";
 import { type Nanos, nowNanos } from "../../base/time.ts";
+import { podCgroup } from "../../cgroup/paths.ts";
 import type { CgroupStats } from "../../cgroup/stats.ts";
 import type { ContainerView } from "../../container/containers.ts";
 import type { ContainerFilter } from "../../container/filter.ts";
@@ -13,7 +14,7 @@ import { blockDeviceName } from "./block-device.ts";
 import { CpuRate } from "./cpu-rate.ts";
 import { type DiskSample, DiskSamples } from "./disk-samples.ts";
 import { type NetworkInterface, parseNetDev } from "./net-dev.ts";
-import { podCgroup, sumOf } from "./pod-cgroup.ts";
+import { sumOf } from "./pod-cgroup.ts";
 import { type CgroupSample, type SampledCgroups, sampleCgroup } from "./sample.ts";
 
 export interface ContainerStats {
@@ -149,7 +150,7 @@ export class Stats {
     const pod = sandboxes.find(stats.pod.id);
     const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
     const leaf = (id: string, cgroup: CgroupStats | undefined) => limit(() => sampleCgroup(cgroups, path(id), cgroup, { group: false }));
-    const ownPath = podCgroup(stats.pod.config, path(stats.pod.id));
+    const ownPath = podCgroup(stats.pod.config.uid, path(stats.pod.id));
     const [own, pause, ...containers] = await Promise.all([
       ownPath === undefined ? undefined : limit(() => sampleCgroup(cgroups, ownPath, stats.cgroup, { group: true })),
       pod === undefined ? undefined : this.#read(pod, path(stats.pod.id), signal).then((cgroup) => leaf(stats.pod.id, cgroup)),
@@ -187,7 +188,7 @@ export class Stats {
   ): Promise<CgroupStats | undefined> {
     if (pod === undefined) return undefined;
     const pausePath = pod.containerCgroupsPath(pod.id);
-    const own = podCgroup(view.config, pausePath);
+    const own = podCgroup(view.config.uid, pausePath);
     if (own !== undefined) return this.#read(view.config, own, signal);
     const pause = await this.#read(pod, pausePath, signal);
     return sumOf([pause, ...containers.map(({ cgroup }) => cgroup)]);
