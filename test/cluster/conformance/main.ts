@@ -1,9 +1,10 @@
 // Upstream's [NodeConformance] specs on a one-node cluster of each runtime, one after the other: what passes on containerd must pass on crid. See
 // hack/conformance.
 
-import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { SpecResult } from "../../critest/report.ts";
 import { Cluster } from "../cluster.ts";
 import type { RuntimeName } from "../runtimes.ts";
 import { flags, type Outcomes, runSpecs } from "./specs.ts";
@@ -14,6 +15,7 @@ const { values } = parseArgs({
     /** Only the specs that this matches, of those. */
     focus: { type: "string" },
     procs: { type: "string", default: "4" },
+    attempts: { type: "string", default: "2" },
     /** Where the results of each runtime go; what is there already of a runtime that does not run now is compared with. */
     results: { type: "string" },
     /** Leaves the cluster of a single runtime running. */
@@ -22,8 +24,8 @@ const { values } = parseArgs({
 });
 const runtimes: readonly RuntimeName[] = ["containerd", "crid"];
 if (values.runtime !== "both" && !runtimes.some((name) => name === values.runtime)) fail("--runtime is crid, containerd or both");
-const procs = Number(values.procs);
-if (!Number.isInteger(procs) || procs < 1) fail("--procs is a number from 1");
+const procs = natural("--procs", values.procs);
+const attempts = natural("--attempts", values.attempts);
 
 let cluster: Cluster | undefined;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
@@ -31,7 +33,10 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
 
 const all = new Map<RuntimeName, Outcomes>();
 for (const runtime of runtimes) {
+  const kept = values.results === undefined ? "" : join(values.results, `${runtime}.json`);
   if (values.runtime === "both" || values.runtime === runtime) all.set(runtime, await specsOn(runtime));
+  else if (existsSync(kept))
+    all.set(runtime, new Map((JSON.parse(readFileSync(kept, "utf8")) as SpecResult[]).map((one) => [one.name, one])));
 }
 report();
 process.exit();
@@ -45,7 +50,7 @@ async function specsOn(runtime: RuntimeName): Promise<Outcomes> {
     const directory = join(running.directory, "e2e");
     mkdirSync(directory);
     const log = openSync(join(directory, "e2e.log"), "a");
-    const outcomes = await runSpecs({ cluster: running, directory, procs, log, ...flags(values.focus) });
+    const outcomes = await runSpecs({ cluster: running, directory, procs, attempts, log, ...flags(values.focus) });
     closeSync(log);
     const count = (wanted: string): number => [...outcomes.values()].filter(({ outcome }) => outcome === wanted).length;
     say(`${runtime}: ${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped`);
@@ -80,6 +85,12 @@ function report(): void {
   const passed = [...((crid ?? containerd)?.values() ?? [])].filter(({ outcome }) => outcome === "passed").length;
   say(`\n${passed} passed, ${worse} failed${all.size > 1 ? " (of those that containerd passes)" : ""}`);
   if (worse > 0 || passed === 0) process.exitCode = 1;
+}
+
+function natural(option: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) fail(`${option} is a number from 1, not ${text}`);
+  return value;
 }
 
 function say(line: string): void {

@@ -22,6 +22,8 @@ export interface SpecOptions {
   directory: string;
   /** Specs at a time. */
   procs: number;
+  /** How often a spec may be tried before it has failed. */
+  attempts: number;
   focus: string;
   skip: string;
   /** Gets the output of the specs. */
@@ -29,7 +31,7 @@ export interface SpecOptions {
 }
 
 /**
- * Runs upstream's e2e binary against the cluster, in the network of its nodes. A spec that fails is tried once more.
+ * Runs upstream's e2e binary against the cluster, in the network of its nodes.
  *
  * @throws when it wrote no report
  */
@@ -41,7 +43,7 @@ export async function runSpecs(options: SpecOptions): Promise<Outcomes> {
     `--procs=${options.procs}`,
     "--timeout=3h",
     "--no-color",
-    "--flake-attempts=2",
+    `--flake-attempts=${options.attempts}`,
     `--focus=${options.focus}`,
     `--skip=${options.skip}`,
     `--json-report=${report}`,
