@@ -43,13 +43,24 @@ for (const check of boots[tally.boot] ?? []) {
   } catch (error) {
     tally.failed++;
     say(`FAIL  ${check.name} (${seconds()}): ${error instanceof Error ? error.message : String(error)}`);
-    say(attempt("journalctl", "-u", "crid", "-n", "12", "--no-pager", "-o", "cat").stdout.replaceAll(/^/gm, "      | "));
+    say(journalSince(started).replaceAll(/^/gm, "      | "));
   }
 }
 tally.boot++;
 writeFileSync(memory, JSON.stringify(tally));
 if (tally.boot < boots.length) process.exit(75);
 say(`${tally.passed} passed, ${tally.failed} failed`);
+
+/** What crid and systemd said since the check began, without what is said of every call. */
+function journalSince(started: number): string {
+  const seconds = Math.ceil((performance.now() - started) / 1000) + 1;
+  const { stdout } = attempt("journalctl", "-u", "crid", "--since", `-${seconds}s`, "--no-pager", "-o", "short-monotonic");
+  const lines = stdout.split("\n").filter((line) => !/"call":|Found left-over|usually indicates/.test(line));
+  return lines
+    .slice(-60)
+    .map((line) => line.slice(0, 500))
+    .join("\n");
+}
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -43,8 +43,8 @@ export function driverChecks(driver: Driver): readonly GuestCheck[] {
           writeFileSync("/etc/crid/conf.d/cgroups.yaml", "cgroupDriver: cgroupfs\n");
           restartCrid();
         }
-        const { config } = crictlJson<{ config: { cgroupDriver: string } }>("info");
-        assert.equal(config.cgroupDriver, driver);
+        // What the kubelet asks at its start.
+        assert.match(crictl("runtime-config"), new RegExp(`cgroupDriver"?: "?${driver}`, "i"));
       },
       true,
     ),
@@ -71,9 +71,18 @@ export function driverChecks(driver: Driver): readonly GuestCheck[] {
       const { container } = pod();
       await until("a line in the log", () => (crictl("logs", container).includes("line 2") ? true : undefined));
       assert.equal(crictl("exec", "--sync", container, "echo", "hello"), "hello");
-      assert.match(attempt("crictl", "exec", "--sync", container, "sh", "-c", "exit 7").stderr, /exit code 7/);
+      assert.match(attempt("crictl", "exec", "--sync", container, "sh", "-c", "exit 7").stderr, /exited with 7|exit code 7/);
       // What an exec starts is in the container's cgroup as well.
       assert.equal(crictl("exec", "--sync", container, "cat", "/proc/self/cgroup"), "0::/");
+    }),
+
+    check("a container that asks for no AppArmor profile is in crid's own, and cannot mount or change the kernel", () => {
+      const { container } = pod();
+      const inside = (script: string) => attempt("crictl", "exec", "--sync", container, "sh", "-c", script);
+      assert.equal(inside("cat /proc/self/attr/current").stdout.trim(), "crid-default (enforce)");
+      assert.notEqual(inside("echo 1 >/proc/sysrq-trigger").status, 0);
+      assert.notEqual(inside("mount -t tmpfs tmpfs /mnt").status, 0);
+      assert.equal(inside("echo x >/tmp/x && cat /tmp/x && kill -0 1").stdout.trim(), "x");
     }),
 
     check("an update changes the limits, and a systemctl daemon-reload does not bring the old ones back", () => {
@@ -165,9 +174,10 @@ async function untouched(container: string, pid: number): Promise<void> {
   const count = lines().length;
   await until("the log to go on", () => (lines().length > count ? true : undefined));
   // Not one line is missing or twice.
+  const seen = lines();
   assert.deepEqual(
-    lines(),
-    lines().map((_, index) => `line ${index + 1}`),
+    seen,
+    seen.map((_, index) => `line ${index + 1}`),
   );
   assert.equal(crictl("exec", "--sync", container, "echo", "hello"), "hello");
 }
