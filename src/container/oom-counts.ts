@@ -1,6 +1,15 @@
 import { podCgroup } from "../cgroup/paths.ts";
-import type { ContainerContext } from "./context.ts";
+import type { SpecHost } from "../oci/host.ts";
+import type { ContainerCgroups, Pods } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
+
+/** The part of what operations on containers share that counting needs. */
+interface Counting {
+  readonly host: Pick<SpecHost, "cgroupVersion">;
+  readonly pods: Pick<Pods, "find">;
+  readonly cgroups: Pick<ContainerCgroups, "oomKills">;
+  readonly entries: ReadonlyMap<string, ContainerEntry>;
+}
 
 /**
  * OOM kills of containers whose cgroup is gone before anybody could read its count. systemd removes a scope as soon as the last process of it has
@@ -14,7 +23,7 @@ export class PodOomCounts {
   readonly #accounted = new Map<string, number>();
 
   /** Before a container starts, or when a running one was found: what was counted until now is not its. */
-  async begin(context: ContainerContext, entry: ContainerEntry): Promise<void> {
+  async begin(context: Counting, entry: ContainerEntry): Promise<void> {
     const { sandboxId } = entry.record;
     if (context.host.cgroupVersion !== 2 || this.#accounted.has(sandboxId)) return;
     const left = await unclaimed(context, entry);
@@ -23,7 +32,7 @@ export class PodOomCounts {
   }
 
   /** How many kills are the container's that has just ended. They are accounted for from then on. */
-  async claim(context: ContainerContext, entry: ContainerEntry): Promise<number> {
+  async claim(context: Counting, entry: ContainerEntry): Promise<number> {
     const { sandboxId } = entry.record;
     const before = this.#accounted.get(sandboxId);
     if (context.host.cgroupVersion !== 2 || before === undefined) return 0;
@@ -39,7 +48,7 @@ export class PodOomCounts {
 }
 
 /** The kills in the pod less those in its other living containers; undefined when the pod has no cgroup of its own. */
-async function unclaimed(context: ContainerContext, entry: ContainerEntry): Promise<number | undefined> {
+async function unclaimed(context: Counting, entry: ContainerEntry): Promise<number | undefined> {
   const { sandboxId } = entry.record;
   const pod = context.pods.find(sandboxId);
   const own = pod === undefined ? undefined : podCgroup(pod.config.uid, pod.containerCgroupsPath(entry.id));
