@@ -93,6 +93,15 @@ devices:
     const wrong = await create("wrong", { annotations: { "cdi.k8s.io/plugin": "thing0" } });
     assert.match(wrong.stderr, /InvalidArgument.*annotations.*cdi\.k8s\.io\/plugin.*: invalid CDI device name .*thing0/);
 
+    // An interface of the host moves into the pod.
+    const link = await node.command("ip", ["link", "add", "cdi-e2e0", "type", "veth", "peer", "name", "cdi-e2e1"]);
+    assert.equal(link.status, 0, link.stderr);
+    const fast = { name: "fast", containerEdits: { netDevices: [{ hostInterfaceName: "cdi-e2e0", name: "fast0" }] } };
+    writeFileSync(join(run, "net.json"), JSON.stringify({ cdiVersion: "1.1.0", kind: "vendor.example/net", devices: [fast] }));
+    const net = await start("net", { CDI_devices: [{ name: "vendor.example/net=fast" }] });
+    assert.match(await net("cat /proc/net/dev"), /\bfast0:/);
+    rmSync(join(run, "net.json"));
+
     // The broken file, where an operator looks.
     const { cdi } = JSON.parse(await node.crictl("info")) as { cdi: { devices: Record<string, string>; errors: Record<string, string[]> } };
     assert.deepEqual(cdi.devices, { "vendor.example/thing=0": join(run, "thing.yaml"), "vendor.example/thing=1": join(run, "thing.yaml") });
