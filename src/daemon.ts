@@ -43,9 +43,18 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const store = stack.adopt(Store.open({ path: paths.database, lockPath: paths.lock, log }), (opened) => opened.close());
   if (store.damaged !== undefined) log.error({ movedTo: store.damaged }, "the database was damaged; beginning with an empty one");
 
+  const unclean = store.beginRun();
+  // Else a power cut would bring back that the last run, not this one, ended in order.
+  const noted = store.sync();
+  let isRunning = false;
+  stack.defer(() => {
+    if (isRunning) store.endRun();
+  });
+
   const metrics = createMetrics();
   const drivers = await startDrivers(options, paths, metrics, stack);
-  const domain = await makeDomain(options, paths, store, drivers, metrics);
+  await noted;
+  const domain = await makeDomain(options, { paths, store, drivers, metrics, unclean });
   // Containers first: what they undo goes through the pods' shims.
   stack.defer(() => domain.sandboxes.close());
   stack.defer(() => domain.containers.close());
@@ -82,6 +91,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   await startEdge(options, { paths, domain, drivers, metrics, stack });
   stack.defer(() => stopping.abort(new CridError("unavailable", "the daemon is stopping")));
   log.info({ version, ms: Math.round(performance.now() - started), address: config.grpc.address }, "crid is ready");
+  isRunning = true;
   const running = stack.move();
   return { close: () => running.disposeAsync() };
 }

@@ -32,8 +32,19 @@ export interface Domain {
   images: Images;
 }
 
-export async function makeDomain(options: DaemonOptions, paths: Paths, store: Store, drivers: Drivers, metrics: Metrics): Promise<Domain> {
+/** What the domain is made of. */
+interface Parts {
+  paths: Paths;
+  store: Store;
+  drivers: Drivers;
+  metrics: Metrics;
+  /** The last run of the daemon did not end in order. */
+  unclean: boolean;
+}
+
+export async function makeDomain(options: DaemonOptions, parts: Parts): Promise<Domain> {
   const { config, log } = options;
+  const { paths, store, drivers, metrics } = parts;
   const { cgroups, cgroupDriver } = drivers;
   const unsetSeccomp: SecurityProfile | undefined =
     config.container.unsetSeccompProfile === "runtime-default" ? { type: "runtime-default", localhostRef: "" } : undefined;
@@ -50,7 +61,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
   };
   const specHost = await specHostOf(settings, cgroups, config, log);
   if (specHost.apparmor) await loadDefaultApparmorProfile({ log });
-  const images = await makeImages(config, paths, store, drivers, metrics, log);
+  const images = await makeImages(config, parts, log);
   const sandboxes = new Sandboxes({
     store,
     shims: drivers.shims,
@@ -93,7 +104,7 @@ export async function makeDomain(options: DaemonOptions, paths: Paths, store: St
   return { settings, sandboxes, containers, images };
 }
 
-async function makeImages(config: Config, paths: Paths, store: Store, drivers: Drivers, metrics: Metrics, log: Logger): Promise<Images> {
+async function makeImages(config: Config, { paths, store, drivers, metrics, unclean }: Parts, log: Logger): Promise<Images> {
   const { content, snapshotter, registry, unpacker } = drivers;
   const images = new Images({
     table: store.images,
@@ -109,12 +120,15 @@ async function makeImages(config: Config, paths: Paths, store: Store, drivers: D
     volumesDir: paths.volumes,
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,
+    scrubFile: paths.scrub,
+    scrubRate: config.image.scrubRate,
+    upkeep: { collectIntervalMs: config.image.collectInterval, keepPartialMs: config.image.keepPartialDownloads },
     unpackLimits: { maxBytes: config.image.maxLayerBytes, maxEntries: config.image.maxLayerEntries },
     ...(config.image.verifier.dir === "" ? {} : { verify: verifiersOf(config, log).verify }),
     pinned: config.sandbox.image === "" ? config.image.pinned : [...config.image.pinned, config.sandbox.image],
     log,
   });
-  await images.start();
+  await images.start({ unclean });
   return images;
 }
 

@@ -22,6 +22,8 @@ export interface Paths {
   leases: string;
   /** Copies of the image records. */
   imageRecords: string;
+  /** The list of a scrub that is not over. */
+  scrub: string;
   volumes: string;
 }
 
@@ -43,6 +45,7 @@ export function pathsOf({ root, state }: Config): Paths {
     layerMounts: join(state, "l"),
     leases: join(root, "leases"),
     imageRecords: join(root, "content", "images"),
+    scrub: join(root, "content", "scrub"),
     volumes: join(state, "volumes"),
   };
 }

@@ -153,6 +153,16 @@ export const configSchema = z.strictObject({
         .boolean()
         .prefault(false)
         .describe("Delete a layer's archive once it is unpacked. Saves disk; a lost snapshot is then pulled again."),
+      collectInterval: duration
+        .refine((ms) => ms >= 1000, "must be 1s or more")
+        .prefault("10m")
+        .describe("How often the store looks for blobs and layers that nothing refers to; removals and failed pulls collect at once."),
+      keepPartialDownloads: duration.prefault("24h").describe("A partial download that nobody has gone on with for this long is removed."),
+      scrubRate: size
+        .prefault("64Mi")
+        .describe(
+          "After a stop that was not clean all blobs and layers are verified, at this many bytes a second. 0 = as fast as the disk.",
+        ),
       maxLayerBytes: size.prefault("64Gi").describe("A layer that unpacks to more is refused: it fills the disk before anybody sees it."),
       maxLayerEntries: z
         .int()

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createReadStream, type ReadStream } from "node:fs";
 import { mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Summer } from "../archive/summer.ts";
 import { type DigestAlgorithm, hashFor, isDigest, parseDigest } from "../base/digest.ts";
 import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
@@ -96,18 +97,22 @@ export class ContentStore {
     return createReadStream(this.path(digest), { highWaterMark: 1024 * 1024 });
   }
 
-  /** Whether the blob is there and undamaged. Reads all of it, off the event loop but for the hashing of each piece. */
-  async verify(digest: string, options: { signal: AbortSignal }): Promise<boolean> {
-    const hash = hashFor(digest);
+  /** Whether the blob is there and undamaged. Reads all of it, with `summer` off the event loop. */
+  async verify(digest: string, options: { summer?: Pick<Summer, "sum">; signal: AbortSignal }): Promise<boolean> {
+    const { summer, signal } = options;
     try {
-      for await (const chunk of createReadStream(this.path(digest), { highWaterMark: 256 * 1024, signal: options.signal }))
-        hash.update(chunk as Buffer);
+      if (summer !== undefined) {
+        const { algorithm } = parseDigest(digest);
+        return (await summer.sum({ what: algorithm, path: this.path(digest) }, { signal })) === digest;
+      }
+      const hash = hashFor(digest);
+      for await (const chunk of createReadStream(this.path(digest), { highWaterMark: 256 * 1024, signal })) hash.update(chunk as Buffer);
+      return hash.digest("hex") === parseDigest(digest).hex;
     } catch (error) {
-      options.signal.throwIfAborted();
+      signal.throwIfAborted();
       if (isErrno(error, "ENOENT") || isErrno(error, "EIO")) return false;
       throw CridError.from(error, `verify blob ${digest}`);
     }
-    return hash.digest("hex") === parseDigest(digest).hex;
   }
 
   /**
@@ -185,16 +190,19 @@ export class ContentStore {
     }
   }
 
-  /** Removes what broken off ingests have left and nobody has gone on with for this long. */
-  async removeStaleIngests(options: { olderThanMs: number }): Promise<void> {
+  /** Removes what broken off ingests have left and nobody has gone on with for this long. @returns how many */
+  async removeStaleIngests(options: { olderThanMs: number }): Promise<number> {
+    let removed = 0;
     for await (const { name } of await opendir(join(this.root, "ingest"))) {
       if (this.#ingests.has(name.replace("-", ":"))) continue;
       const file = join(this.root, "ingest", name);
-      const { mtimeMs } = await stat(file);
-      if (Date.now() - mtimeMs < options.olderThanMs) continue;
+      const mtimeMs = await modified(file);
+      if (Date.now() - mtimeMs < options.olderThanMs || this.#ingests.has(name.replace("-", ":"))) continue;
       await rm(file, { force: true, recursive: true });
+      removed++;
       this.#log.info({ ingest: name }, "removed a partial download that nobody went on with");
     }
+    return removed;
   }
 
   /** What an earlier process wrote and had no name for yet, nobody can go on with. */
@@ -215,5 +223,15 @@ export class ContentStore {
   #counted(bytes: number, count: number): void {
     this.#bytes += bytes;
     this.#count += count;
+  }
+}
+
+/** Never, when the file has gone meanwhile. */
+async function modified(file: string): Promise<number> {
+  try {
+    return (await stat(file)).mtimeMs;
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return Number.POSITIVE_INFINITY;
+    throw error;
   }
 }

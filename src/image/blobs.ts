@@ -6,9 +6,11 @@ import type { ContentStore } from "../content/content-store.ts";
 import type { Ingest } from "../content/ingest.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
 import type { Repository } from "../registry/repository.ts";
+import type { SumFiles } from "./check.ts";
 import type { Collector } from "./collector.ts";
 import type { PullProgress } from "./progress.ts";
 import { SingleFlight } from "./single-flight.ts";
+import type { Suspects } from "./suspects.ts";
 
 /** Who wants it: where to fetch from, and where to tell. */
 export interface PullSource {
@@ -21,6 +23,8 @@ export interface PullSource {
 export interface BlobsOptions {
   content: ContentStore;
   collector: Collector;
+  suspects: Suspects;
+  summer: SumFiles;
   /** Blobs fetched at once, over all pulls. */
   maxConcurrentDownloads: number;
   log: Logger;
@@ -79,19 +83,22 @@ export class Blobs {
 
   /** Removes the blob if it is not what its digest says. @returns whether it was so */
   async dropDamaged({ digest }: Descriptor, error: unknown, o: { signal: AbortSignal }): Promise<boolean> {
-    const { content, log } = this.#options;
-    if (await content.verify(digest, o)) return false;
+    const { content, suspects, summer, log } = this.#options;
+    const isWhole = await content.verify(digest, { summer, ...o });
+    suspects.clearBlob(digest);
+    if (isWhole) return false;
     log.warn({ digest, err: error }, "a blob was damaged on disk; it is fetched again");
     await content.remove(digest);
     return true;
   }
 
   async #bring(blob: Descriptor, source: PullSource, o: { signal: AbortSignal }): Promise<void> {
-    const { content, collector } = this.#options;
+    const { content, collector, suspects } = this.#options;
     const { digest, size } = blob;
     const found = await collector.guard(digest, () => content.stat(digest), o);
-    if (found?.size === size) return source.progress.cached(blob);
-    if (found !== undefined) await this.#mismatch(blob, found.size, o);
+    const isLost = found !== undefined && suspects.hasBlob(digest) && (await this.dropDamaged(blob, undefined, o));
+    if (found?.size === size && !isLost) return source.progress.cached(blob);
+    if (found !== undefined && !isLost) await this.#mismatch(blob, found.size, o);
     await source.limit(() => this.#limit(() => this.#download(blob, source, o)));
   }
 

@@ -1,3 +1,4 @@
+import type { Summer } from "../archive/summer.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
@@ -22,14 +23,18 @@ export interface CheckProgress {
 
 export interface CheckDeps {
   content: Pick<ContentStore, "stat" | "verify">;
-  snapshotter: Pick<Snapshotter, "hasLayer" | "checkLayer">;
+  snapshotter: Pick<Snapshotter, "hasLayer" | "verifyLayer">;
+  summer: SumFiles;
 }
 
-type Finding = Pick<ImageFault, "kind" | "detail">;
+/** Reads files for their sums, off the event loop. */
+export type SumFiles = Pick<Summer, "sum">;
+
+export type Finding = Pick<ImageFault, "kind" | "detail">;
 
 /**
- * Reads every blob of the images and compares it with its digest, and looks whether every layer is there and whole. Slow: it reads
- * all, in small pieces, so that the daemon goes on serving.
+ * Reads every blob of the images and compares it with its digest, and every layer and compares it with its sum. Slow: it reads all, in a
+ * thread of its own, so that the daemon goes on serving.
  */
 export async function checkImages(
   images: readonly ImageRecord[],
@@ -38,8 +43,8 @@ export async function checkImages(
 ): Promise<ImageFault[]> {
   const looks = new Map<string, () => Promise<Finding | undefined>>();
   for (const { blobs = [], chainIds } of images) {
-    for (const digest of blobs) looks.set(digest, () => checkBlob(digest, on.content, o));
-    for (const chainId of chainIds) looks.set(layerKey(chainId), () => checkLayer(chainId, on.snapshotter));
+    for (const digest of blobs) looks.set(digest, () => checkBlob(digest, on, o));
+    for (const chainId of chainIds) looks.set(layerKey(chainId), () => checkLayer(chainId, on, o));
   }
   const findings = new Map<string, Finding>();
   let done = 0;
@@ -63,13 +68,15 @@ function layerKey(chainId: string): string {
   return `layer ${chainId}`;
 }
 
-async function checkBlob(digest: string, content: CheckDeps["content"], o: { signal: AbortSignal }): Promise<Finding | undefined> {
-  if ((await content.stat(digest)) === undefined) return { kind: "blob-missing", detail: "" };
-  return (await content.verify(digest, o)) ? undefined : { kind: "blob-damaged", detail: "its content has another digest" };
+export async function checkBlob(digest: string, on: CheckDeps, o: { signal: AbortSignal }): Promise<Finding | undefined> {
+  if ((await on.content.stat(digest)) === undefined) return { kind: "blob-missing", detail: "" };
+  if (await on.content.verify(digest, { summer: on.summer, ...o })) return undefined;
+  return { kind: "blob-damaged", detail: "its content has another digest" };
 }
 
-async function checkLayer(chainId: string, snapshotter: CheckDeps["snapshotter"]): Promise<Finding | undefined> {
-  if (!snapshotter.hasLayer(chainId)) return { kind: "layer-missing", detail: "" };
-  const why = await snapshotter.checkLayer(chainId);
-  return why === undefined ? undefined : { kind: "layer-damaged", detail: why };
+export async function checkLayer(chainId: string, on: CheckDeps, o: { signal: AbortSignal }): Promise<Finding | undefined> {
+  if (!on.snapshotter.hasLayer(chainId)) return { kind: "layer-missing", detail: "" };
+  const why = await on.snapshotter.verifyLayer(chainId, on.summer, o);
+  if (why === undefined) return undefined;
+  return on.snapshotter.hasLayer(chainId) ? { kind: "layer-damaged", detail: why } : { kind: "layer-missing", detail: "" };
 }

@@ -7,9 +7,6 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Leases } from "./leases.ts";
 
-/** A partial download that nobody has gone on with for this long is removed at the next start. */
-const staleIngestMs = 24 * 3600_000;
-
 const removals = 8;
 
 export interface CollectorOptions {
@@ -21,7 +18,21 @@ export interface CollectorOptions {
   durable: () => Promise<void>;
   /** Chain ids of layers under root file systems. */
   inUse: () => Iterable<string>;
+  metrics?: CollectorMetrics;
   log: Logger;
+}
+
+/** What is counted of collections; see `metrics/`. */
+export interface CollectorMetrics {
+  collected(kind: "blob" | "layer" | "partial", count: number): void;
+}
+
+/** What a collection has removed. */
+export interface Collected {
+  blobs: number;
+  layers: number;
+  /** Partial downloads. */
+  partial: number;
 }
 
 /**
@@ -33,6 +44,7 @@ export interface CollectorOptions {
 export class Collector {
   readonly #options: CollectorOptions;
   readonly #lock = new KeyedMutex();
+  #removed = { blobs: 0, layers: 0 };
 
   constructor(options: CollectorOptions) {
     this.#options = options;
@@ -67,23 +79,34 @@ export class Collector {
     if (failed !== undefined) throw failed.reason;
   }
 
-  /** Removes all that nothing refers to: at start, what a crash has left. */
-  async collectAll(): Promise<void> {
-    const { content, snapshotter, leases, log } = this.#options;
+  /**
+   * Removes all that nothing refers to: at start what a crash has left, and from time to time what leases that have expired held. Goes
+   * over everything bit by bit; a pull at the same time does not wait for more than the removal of one thing that it wants.
+   *
+   * @param o.keepPartialMs partial downloads that nobody has gone on with for this long go too
+   */
+  async collectAll(o: { keepPartialMs: number }): Promise<Collected> {
+    const { content, snapshotter, leases, metrics, log } = this.#options;
     await leases.dropExpired();
+    const before = this.#removed;
     const blobs: string[] = [];
     for await (const { digest } of content.list()) blobs.push(digest);
-    const before = { blobs: blobs.length, layers: snapshotter.layers().length };
     await this.collect({ blobs, chainIds: snapshotter.layers() });
-    await content.removeStaleIngests({ olderThanMs: staleIngestMs });
-    const layers = before.layers - snapshotter.layers().length;
-    const gone = before.blobs - content.usage.inodes;
-    if (layers > 0 || gone > 0) log.info({ blobs: gone, layers }, "removed blobs and layers that no image refers to");
+    const partial = await content.removeStaleIngests({ olderThanMs: o.keepPartialMs });
+    metrics?.collected("partial", partial);
+    const removed: Collected = { blobs: this.#removed.blobs - before.blobs, layers: this.#removed.layers - before.layers, partial };
+    if (removed.blobs > 0 || removed.layers > 0) log.info(removed, "removed blobs and layers that no image refers to");
+    return removed;
   }
 
   async #removeUnless(name: string, kind: keyof References, remove: () => Promise<void>): Promise<void> {
+    const { metrics } = this.#options;
     await this.guard(name, async () => {
-      if (!this.#references()[kind].has(name)) await remove();
+      if (this.#isReferenced(name, kind)) return;
+      await remove();
+      const what = kind === "blobs" ? "blobs" : "layers";
+      this.#removed = { ...this.#removed, [what]: this.#removed[what] + 1 };
+      metrics?.collected(kind === "blobs" ? "blob" : "layer", 1);
     });
   }
 
@@ -92,19 +115,30 @@ export class Collector {
     await this.#options.content.removePartial(digest);
   }
 
+  /** Asked for each thing that goes, at its last moment: not out of sets that were made before. */
+  #isReferenced(name: string, kind: keyof References): boolean {
+    for (const part of this.#referring()) {
+      const names = part[kind];
+      if (Array.isArray(names) ? names.includes(name) : (names as ReadonlySet<string>).has(name)) return true;
+    }
+    return false;
+  }
+
   #references(): References {
     const blobs = new Set<string>();
     const chainIds = new Set<string>();
-    for (const record of this.#options.catalog.list()) {
-      for (const digest of record.blobs ?? [record.id, record.manifestDigest]) blobs.add(digest);
-      for (const chainId of record.chainIds) chainIds.add(chainId);
+    for (const part of this.#referring()) {
+      for (const digest of part.blobs) blobs.add(digest);
+      for (const chainId of part.chainIds) chainIds.add(chainId);
     }
-    for (const lease of this.#options.leases.current()) {
-      for (const digest of lease.blobs) blobs.add(digest);
-      for (const chainId of lease.chainIds) chainIds.add(chainId);
-    }
-    for (const chainId of this.#options.inUse()) chainIds.add(chainId);
     return { blobs, chainIds };
+  }
+
+  *#referring(): Generator<{ [kind in keyof References]: readonly string[] | ReadonlySet<string> }> {
+    for (const { blobs, id, manifestDigest, chainIds } of this.#options.catalog.list())
+      yield { blobs: blobs ?? [id, manifestDigest], chainIds };
+    yield* this.#options.leases.current();
+    yield { blobs: [], chainIds: [...this.#options.inUse()] };
   }
 }
 

@@ -51,7 +51,7 @@ export async function dieDuring(doomed: Doomed): Promise<void> {
   });
 }
 
-/** The process's part. */
+/** The process's part. @public */
 export async function doomed({ root, form, before, act, point }: Doomed): Promise<void> {
   const [{ startNode }, { armFailpoints }, { createReadStream }] = await Promise.all([
     import("./testkit.ts"),

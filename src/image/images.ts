@@ -1,64 +1,35 @@
-import type { LayerUnpacker } from "../archive/layer-unpacker.ts";
-import type { UnpackLimits } from "../archive/unpack-job.ts";
+import { Summer } from "../archive/summer.ts";
 import { CridError, isKind } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { KeyedMutex, raceAbort } from "../base/keyed-mutex.ts";
-import type { Logger } from "../base/log.ts";
-import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import { authKey } from "../registry/auth/credentials.ts";
 import type { RegistryAuth } from "../registry/options.ts";
 import { formatReference, parseReference } from "../registry/reference.ts";
-import type { Registry } from "../registry/registry.ts";
-import type { DiskUsage, PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
+import type { DiskUsage, PrepareOptions, RootfsMount } from "../snapshot/snapshotter.ts";
 import { Assembler } from "./assemble.ts";
-import { Catalog, type ImageTable } from "./catalog.ts";
+import { Catalog } from "./catalog.ts";
 import { type CheckProgress, checkImages, type ImageFault } from "./check.ts";
 import { Collector } from "./collector.ts";
 import { Exporter, type ExportOptions } from "./export.ts";
 import { type HostMount, HostMounts } from "./host-mounts.ts";
+import type { ImagesOptions } from "./images-options.ts";
 import { Importer, type ImportOptions } from "./import.ts";
 import { Layers } from "./layers.ts";
 import { Leases } from "./leases.ts";
 import { LocalImages } from "./local-images.ts";
 import { pinnedBy } from "./pinned.ts";
-import { hostPlatform, type Platform } from "./platform.ts";
+import { hostPlatform } from "./platform.ts";
 import { PresentImages } from "./present-images.ts";
 import type { PullReport } from "./progress.ts";
-import { Puller, type PullMetrics } from "./pull.ts";
+import { Puller } from "./pull.ts";
 import { Rebuilder, type RebuildResult } from "./rebuild.ts";
 import { RecordFiles } from "./record-files.ts";
 import { type Repair, Repairer } from "./repair.ts";
 import { SingleFlight } from "./single-flight.ts";
-import type { VerifyImage } from "./verifier.ts";
+import { Suspects } from "./suspects.ts";
+import { defaultUpkeep, Upkeep } from "./upkeep.ts";
 import { Volumes } from "./volumes.ts";
-
-export interface ImagesOptions {
-  table: ImageTable;
-  /** Runs several writes of the table as one. */
-  transaction?: <T>(run: () => T) => T;
-  /** Waits until the writes of the table survive a power cut. */
-  syncTable?: () => Promise<void>;
-  content: ContentStore;
-  registry: Pick<Registry, "open">;
-  snapshotter: Snapshotter;
-  unpacker: Pick<LayerUnpacker, "unpack">;
-  /** Where leases of pulls are kept; survives a reboot. */
-  leasesDir: string;
-  /** Where copies of the records are kept, for when the store is lost; survives a reboot. */
-  recordsDir: string;
-  /** Where image volumes are mounted; gone at reboot. */
-  volumesDir: string;
-  /** `image` of the configuration. */
-  maxConcurrentDownloads: number;
-  discardUnpackedLayers: boolean;
-  pinned: readonly string[];
-  unpackLimits?: UnpackLimits;
-  platform?: Platform;
-  verify?: VerifyImage;
-  metrics?: PullMetrics;
-  log: Logger;
-}
 
 /** How long others wait for what was removed to be gone: a layer as a directory of a million files may take longer. */
 const maxSettleMs = 5_000;
@@ -83,6 +54,9 @@ export class Images {
   readonly #repairer: Repairer;
   readonly #rebuilder: Rebuilder;
   readonly #mounts: HostMounts;
+  readonly #upkeep: Upkeep;
+  readonly #suspects = new Suspects();
+  readonly #summer = new Summer({ bytesPerSecond: 0 });
   readonly #pulls = new SingleFlight<ImageRecord>();
   readonly #removing = new KeyedMutex();
   /** Root file systems and volumes that are being made: their layers, which the snapshotter does not know of yet. */
@@ -91,6 +65,7 @@ export class Images {
   constructor(options: ImagesOptions) {
     const { table, content, snapshotter, unpacker, log } = options;
     this.#options = options;
+    const metrics = options.metrics === undefined ? {} : { metrics: options.metrics };
     this.#files = new RecordFiles({ directory: options.recordsDir, log });
     this.#catalog = new Catalog({
       table,
@@ -105,22 +80,26 @@ export class Images {
       catalog: this.#catalog,
       leases: this.#leases,
       inUse: () => this.#layersInUse(),
+      ...metrics,
       durable: async () => void (await Promise.all([options.syncTable?.(), this.#files.durable()])),
       log,
     });
+    const [catalog, collector, suspects, summer] = [this.#catalog, this.#collector, this.#suspects, this.#summer];
+    const unpackLimits = options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits };
+    const { discardUnpackedLayers, maxConcurrentDownloads } = options;
     const layers = new Layers({
       content,
       snapshotter,
       unpacker,
-      collector: this.#collector,
-      maxConcurrentDownloads: options.maxConcurrentDownloads,
+      collector,
+      inUse: () => this.#layersInUse(),
+      suspects,
+      summer,
+      maxConcurrentDownloads,
       log,
-      ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
+      ...unpackLimits,
     });
-    const { discardUnpackedLayers } = options;
     const platform = options.platform ?? hostPlatform();
-    const catalog = this.#catalog;
-    const collector = this.#collector;
     const assembler = new Assembler({
       content,
       leases: this.#leases,
@@ -133,26 +112,18 @@ export class Images {
     this.#puller = new Puller({
       registry: options.registry,
       content,
-      catalog: this.#catalog,
+      catalog,
       assembler,
-      present: new PresentImages({ content, snapshotter, catalog }),
+      present: new PresentImages({ content, snapshotter, catalog, suspects }),
       platform,
-      maxConcurrentDownloads: options.maxConcurrentDownloads,
+      maxConcurrentDownloads,
       log,
       ...(options.verify === undefined ? {} : { verify: options.verify }),
-      ...(options.metrics === undefined ? {} : { metrics: options.metrics }),
+      ...metrics,
     });
     this.#volumes = new Volumes({ directory: options.volumesDir, snapshotter });
     this.#mounts = new HostMounts({ volumes: this.#volumes, snapshotter });
-    this.#importer = new Importer({
-      content,
-      catalog,
-      collector,
-      assembler,
-      platform,
-      log,
-      ...(options.unpackLimits === undefined ? {} : { unpackLimits: options.unpackLimits }),
-    });
+    this.#importer = new Importer({ content, catalog, collector, assembler, platform, log, ...unpackLimits });
     this.#exporter = new Exporter({ content, catalog, leases: this.#leases });
     const local = new LocalImages({ content, assembler, platform });
     this.#rebuilder = new Rebuilder({ content, snapshotter, catalog, local, log });
@@ -162,8 +133,22 @@ export class Images {
       catalog,
       collector,
       local,
+      summer,
       pull: (ref, o) => this.pull(ref, o),
       remove: (id, o) => this.remove(id, o),
+      log,
+    });
+    this.#upkeep = new Upkeep({
+      settings: { ...defaultUpkeep, ...options.upkeep },
+      scrubFile: options.scrubFile,
+      scrubRate: options.scrubRate,
+      content,
+      snapshotter,
+      collector,
+      list: () => this.list(),
+      repair: (faults, o) => this.#repairer.repair(faults, { offline: true, ...o }),
+      isBusy: () => this.#puller.reports().length > 0,
+      ...metrics,
       log,
     });
   }
@@ -171,40 +156,47 @@ export class Images {
   /**
    * Once, before the first pull: takes over the copies of records that the store has lost, forgets images whose layers are lost (the next
    * pull brings them back), and removes blobs and layers that nothing refers to.
+   *
+   * @param o.unclean the last run did not end by `stop`: what is on disk is verified in the background
    */
-  async start(): Promise<void> {
+  async start(o: { unclean: boolean }): Promise<void> {
     await this.#leases.load();
     const lost = this.#rebuilder.missing(await this.#files.load());
     if (lost.length > 0) {
       this.#options.log.warn({ images: lost.length }, "the store has lost images: the copies of their records are taken over");
       this.#catalog.restore(lost);
     }
-    for (const record of this.#catalog.list()) {
-      const missing = record.chainIds.find((chainId) => !this.#options.snapshotter.hasLayer(chainId));
-      if (missing === undefined) continue;
-      this.#options.log.warn(
-        { id: record.id, tags: record.repoTags, chainId: missing },
-        "an image has lost a layer; it is forgotten until it is pulled again",
-      );
-      this.#catalog.remove(record.id);
-    }
+    for (const record of this.#catalog.list()) this.#forgetIfLost(record);
     this.#files.sync(this.#options.table.all());
     // The image that a lease was for is here: its record holds what it needs from now on.
     const ids = this.#catalog.list().map(({ id }) => id);
     await this.#leases.dropDone(({ blobs }) => ids.some((id) => blobs.has(id)));
     await this.#mounts.start();
-    await this.#collector.collectAll();
+    await this.#upkeep.start(o);
     await this.#files.settled();
   }
 
-  /** Waits until the copies of the records are written, and a while for what was removed to be gone. */
+  /** Ends what goes on in the background, waits until the copies of the records are written, and a while for what was removed to be gone. */
   async stop(): Promise<void> {
+    await this.#upkeep.stop();
+    await this.#summer[Symbol.asyncDispose]();
     await Promise.all([this.#files.settled(), this.#settled()]);
+  }
+
+  #forgetIfLost({ id, repoTags, chainIds }: ImageRecord): void {
+    const { snapshotter, log } = this.#options;
+    const chainId = chainIds.find((one) => !snapshotter.hasLayer(one));
+    if (chainId === undefined) return;
+    log.warn({ id, tags: repoTags, chainId }, "an image has lost a layer; it is forgotten until it is pulled again");
+    this.#catalog.remove(id);
   }
 
   /** Compares what is on disk with what the images need. What it finds, `repair` or the next pull of the image mends. */
   async check(o: { onProgress?: (progress: CheckProgress) => void; signal: AbortSignal }): Promise<ImageFault[]> {
-    return checkImages(this.list(), this.#options, o);
+    const { content, snapshotter } = this.#options;
+    const faults = await checkImages(this.list(), { content, snapshotter, summer: this.#summer }, o);
+    this.#suspects.add(faults);
+    return faults;
   }
 
   /** Mends what a check has found. An image that cannot be mended is removed, so that the next pull brings it. */
@@ -243,7 +235,11 @@ export class Images {
     // What was removed to make room must have made it.
     await raceAbort(this.#settled(), o.signal);
     const key = `${formatReference(reference)} ${authKey(o.auth)}`;
-    return this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { auth: o.auth, signal }), o);
+    try {
+      return await this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { auth: o.auth, signal }), o);
+    } finally {
+      this.#upkeep.pulled();
+    }
   }
 
   /** By reference (short ones too), id or unique prefix of an id. */
@@ -370,6 +366,8 @@ export class Images {
     try {
       return await make();
     } catch (error) {
+      // The kubelet pulls what is not in the list.
+      if (isKind(error, "not-found")) this.#forgetIfLost(image);
       throw isKind(error, "not-found") ? CridError.from(error, `image ${nameOf(image)} has lost a layer; pull it again`) : error;
     } finally {
       this.#making.delete(key);

@@ -18,7 +18,9 @@ export interface Layer {
 }
 
 export interface LayersOptions extends BlobsOptions {
-  snapshotter: Pick<Snapshotter, "hasLayer" | "beginLayer">;
+  snapshotter: Pick<Snapshotter, "hasLayer" | "beginLayer" | "removeLayer" | "checkLayer" | "verifyLayer">;
+  /** Chain ids of layers under root file systems. */
+  inUse: () => Iterable<string>;
   unpacker: Pick<LayerUnpacker, "unpack"> & Partial<Pick<LayerUnpacker, "warm">>;
   unpackLimits?: UnpackLimits;
 }
@@ -58,7 +60,7 @@ export class Layers {
   async ensureLayer(layers: readonly Layer[], index: number, source: PullSource, o: LayerRequest): Promise<void> {
     const layer = layers[index];
     if (layer === undefined) return;
-    const there = await this.#options.collector.guard(layer.chainId, async () => this.#options.snapshotter.hasLayer(layer.chainId), o);
+    const there = await this.#options.collector.guard(layer.chainId, () => this.#usable(layer.chainId, o), o);
     // One that is visible already may still be on its way to the disk.
     if (there && !this.#layers.has(layer.chainId)) {
       if (o.keepBlob) await this.ensureBlob(layer.blob, source, o);
@@ -71,6 +73,28 @@ export class Layers {
   async settle(parts: { blobs: Iterable<string>; chainIds: Iterable<string> }): Promise<void> {
     for (const chainId of parts.chainIds) await this.#layers.abandoned(chainId);
     for (const digest of parts.blobs) await this.#blobs.settle(digest);
+  }
+
+  /** Whether the layer is there. One that is damaged goes, to be made anew, unless something runs on it. */
+  async #usable(chainId: string, o: { signal: AbortSignal }): Promise<boolean> {
+    const { snapshotter, suspects, summer, inUse, log } = this.#options;
+    if (!snapshotter.hasLayer(chainId)) return false;
+    // Its flight may still be syncing it.
+    if (this.#layers.has(chainId)) return true;
+    const isSuspect = suspects.hasLayer(chainId);
+    const wrong = isSuspect ? await snapshotter.verifyLayer(chainId, summer, o) : await snapshotter.checkLayer(chainId);
+    if (wrong === undefined) {
+      suspects.clearLayer(chainId);
+      return true;
+    }
+    if ([...inUse()].includes(chainId)) {
+      log.error({ chainId, wrong }, "a damaged layer cannot be made anew while a container runs on it");
+      return true;
+    }
+    log.warn({ chainId, wrong }, "a layer was damaged on disk; it is made anew");
+    await snapshotter.removeLayer(chainId);
+    suspects.clearLayer(chainId);
+    return false;
   }
 
   async #layer(layers: readonly Layer[], index: number, layer: Layer, source: PullSource, o: LayerRequest): Promise<void> {

@@ -5,6 +5,7 @@ import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Manifest } from "./manifest.ts";
 import type { PullProgress } from "./progress.ts";
+import type { Suspects } from "./suspects.ts";
 
 /** What an image that was pulled needs on disk. */
 interface Needs {
@@ -23,18 +24,21 @@ const maxKnown = 256;
  */
 export class PresentImages {
   readonly #content: Pick<ContentStore, "stat">;
-  readonly #snapshotter: Pick<Snapshotter, "hasLayer">;
+  readonly #snapshotter: Pick<Snapshotter, "hasLayer" | "checkLayer">;
+  readonly #suspects: Suspects;
   readonly #catalog: Pick<Catalog, "record" | "add" | "find">;
   readonly #known = new Map<string, Needs>();
 
   constructor(options: {
     content: Pick<ContentStore, "stat">;
-    snapshotter: Pick<Snapshotter, "hasLayer">;
+    snapshotter: Pick<Snapshotter, "hasLayer" | "checkLayer">;
+    suspects: Suspects;
     catalog: Pick<Catalog, "record" | "add" | "find">;
   }) {
     this.#content = options.content;
     this.#snapshotter = options.snapshotter;
     this.#catalog = options.catalog;
+    this.#suspects = options.suspects;
   }
 
   /** Remembers an image that is all here. @param rootDigest what its reference resolved to, the digest of its index or manifest */
@@ -61,7 +65,13 @@ export class PresentImages {
     const needs = this.#known.get(rootDigest);
     if (needs === undefined || !needs.chainIds.every((chainId) => this.#snapshotter.hasLayer(chainId))) return undefined;
     const blobs = [...needs.blobs];
-    const found = await Promise.all(blobs.map(([digest]) => this.#content.stat(digest)));
+    if (blobs.some(([digest]) => this.#suspects.hasBlob(digest)) || needs.chainIds.some((chainId) => this.#suspects.hasLayer(chainId)))
+      return undefined;
+    const [found, wrong] = await Promise.all([
+      Promise.all(blobs.map(([digest]) => this.#content.stat(digest))),
+      Promise.all(needs.chainIds.map((chainId) => this.#looksDamaged(chainId))),
+    ]);
+    if (wrong.includes(true)) return undefined;
     if (!blobs.every(([, size], index) => found[index]?.size === size)) return undefined;
     // Whoever removes an image takes its record first, and no await stands between this look and the answer.
     const record = this.#catalog.record(needs.id);
@@ -74,5 +84,9 @@ export class PresentImages {
     const digests = [`${repositoryOf(ref)}@${rootDigest}`];
     const named = tags.every((tag) => record.repoTags.includes(tag)) && digests.every((digest) => record.repoDigests.includes(digest));
     return named ? this.#catalog.find(record.id) : this.#catalog.add(record, { tags, digests });
+  }
+
+  async #looksDamaged(chainId: string): Promise<boolean> {
+    return !this.#snapshotter.hasLayer(chainId) || (await this.#snapshotter.checkLayer(chainId)) !== undefined;
   }
 }

@@ -4,7 +4,7 @@ import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { Catalog } from "./catalog.ts";
-import { checkImages, type ImageFault } from "./check.ts";
+import { checkImages, checkLayer, type ImageFault, type SumFiles } from "./check.ts";
 import type { Collector } from "./collector.ts";
 import type { LocalImages } from "./local-images.ts";
 
@@ -26,7 +26,14 @@ export interface Repair {
   detail: string;
 }
 
+export interface RepairRun {
+  /** Ask no registry. */
+  offline?: boolean;
+  signal: AbortSignal;
+}
+
 export interface RepairerOptions {
+  summer: SumFiles;
   content: ContentStore;
   snapshotter: Snapshotter;
   catalog: Catalog;
@@ -45,8 +52,8 @@ export class Repairer {
     this.#options = options;
   }
 
-  /** Repairs each of the images that the faults are of. */
-  async *repair(faults: readonly ImageFault[], o: { signal: AbortSignal }): AsyncGenerator<Repair> {
+  /** Repairs each of the images that the faults are of. The first of them that shares a part mends it for the others. */
+  async *repair(faults: readonly ImageFault[], o: RepairRun): AsyncGenerator<Repair> {
     for (const [imageId, own] of Map.groupBy(faults, (fault) => fault.imageId)) {
       const record = this.#options.catalog.record(imageId);
       if (record === undefined) continue;
@@ -57,7 +64,9 @@ export class Repairer {
     }
   }
 
-  async #one(record: ImageRecord, faults: readonly ImageFault[], o: { signal: AbortSignal }): Promise<Pick<Repair, "outcome" | "detail">> {
+  async #one(record: ImageRecord, known: readonly ImageFault[], o: RepairRun): Promise<Pick<Repair, "outcome" | "detail">> {
+    // What else is wrong with it stands in the way of making it anew.
+    const faults = [...known, ...(await this.#faultsOf(record, o))];
     const user = this.#userOf(faults);
     if (user !== undefined) return { outcome: "in-use", detail: `${user} runs on a damaged layer: remove it, then repair again` };
     await this.#drop(faults, o);
@@ -73,7 +82,7 @@ export class Repairer {
     }
     const left = await this.#faultsOf(record, o);
     if (left.length === 0) return { outcome: "repaired", detail: "" };
-    const detail = reasons.join("; ") || "it has no name to pull it by";
+    const detail = reasons.join("; ") || (o.offline === true ? "the next pull brings it" : "it has no name to pull it by");
     if (left.every(({ kind }) => kind === "blob-missing" || kind === "blob-damaged")) {
       this.#options.catalog.forgetBlobs(record.id, new Set(left.map(({ name }) => name)));
       return { outcome: "archives-dropped", detail };
@@ -83,14 +92,15 @@ export class Repairer {
   }
 
   /** By digest: the image that is here is wanted, not the one that its tag names by now. */
-  #attempts(record: ImageRecord, o: { signal: AbortSignal }): (() => Promise<unknown>)[] {
+  #attempts(record: ImageRecord, o: RepairRun): (() => Promise<unknown>)[] {
     const { catalog, local, pull } = this.#options;
     const again = (): ImageRecord => {
       const current = catalog.record(record.id);
       if (current === undefined) throw new CridError("not-found", "it was removed meanwhile");
       return current;
     };
-    return [() => local.make([record.manifestDigest], again, o), ...record.repoDigests.map((ref) => async () => void (await pull(ref, o)))];
+    const here = (): Promise<unknown> => local.make([record.manifestDigest], again, o);
+    return o.offline === true ? [here] : [here, ...record.repoDigests.map((ref) => async () => void (await pull(ref, o)))];
   }
 
   async #faultsOf({ id }: ImageRecord, o: { signal: AbortSignal }): Promise<ImageFault[]> {
@@ -99,13 +109,17 @@ export class Repairer {
   }
 
   async #drop(faults: readonly ImageFault[], o: { signal: AbortSignal }): Promise<void> {
-    const { content, snapshotter, collector } = this.#options;
+    const { content, collector } = this.#options;
     for (const { kind, name } of faults) {
       if (kind === "blob-damaged") await collector.guard(name, () => content.remove(name), o);
       // Looked at again: another image's repair may have mended it by now.
-      if (kind === "layer-damaged" && snapshotter.hasLayer(name) && (await snapshotter.checkLayer(name)) !== undefined)
-        await collector.guard(name, () => snapshotter.removeLayer(name), o);
+      if (kind === "layer-damaged") await collector.guard(name, () => this.#dropLayer(name, o), o);
     }
+  }
+
+  async #dropLayer(chainId: string, o: { signal: AbortSignal }): Promise<void> {
+    const { snapshotter } = this.#options;
+    if ((await checkLayer(chainId, this.#options, o))?.kind === "layer-damaged") await snapshotter.removeLayer(chainId);
   }
 
   /** A root file system on a damaged layer, if any. */

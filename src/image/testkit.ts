@@ -9,7 +9,8 @@ import { Registry } from "../registry/registry.ts";
 import { OverlaySnapshotter } from "../snapshot/overlay.ts";
 import type { LayerForm } from "../snapshot/snapshotter.ts";
 import { Store } from "../store/store.ts";
-import { Images, type ImagesOptions } from "./images.ts";
+import { Images } from "./images.ts";
+import type { ImagesOptions } from "./images-options.ts";
 
 /** Everything that a daemon puts around Images, real, in a folder of its own. */
 export interface ImageNode extends AsyncDisposable {
@@ -20,10 +21,10 @@ export interface ImageNode extends AsyncDisposable {
   registry: Registry;
   /** Names of everything on disk: blobs, partial blobs, layers, staging, leases. */
   left(): Promise<Record<string, number>>;
-  /** Stops this one without cleaning up, does something, and starts another on the same folder. */
+  /** Stops this one without cleaning up (`crash`: not in order, as far as the store is told), does something, and starts another on the same folder. */
   /** Stops this one and leaves everything on disk. */
   stop(): Promise<void>;
-  restart(options?: Partial<ImagesOptions>, between?: () => Promise<void>, o?: { start: boolean }): Promise<ImageNode>;
+  restart(options?: Partial<ImagesOptions>, between?: () => Promise<void>, o?: { start: boolean; crash?: boolean }): Promise<ImageNode>;
 }
 
 export async function startNode(
@@ -68,14 +69,17 @@ export async function startNode(
     maxConcurrentDownloads: 6,
     discardUnpackedLayers: false,
     pinned: [],
+    scrubFile: join(root, "content/scrub"),
+    scrubRate: 0,
     log,
     ...o.images,
   });
-  if (o.start !== false) await images.start();
-  const stop = async (): Promise<void> => {
+  if (o.start !== false) await images.start({ unclean: store.beginRun() });
+  const stop = async ({ crash = false } = {}): Promise<void> => {
     await images.stop();
     await unpacker[Symbol.asyncDispose]();
     await registry[Symbol.asyncDispose]();
+    if (!crash) store.endRun();
     store.close();
   };
   const count = async (path: string): Promise<number> => (await readdir(join(root, path))).length;
@@ -95,9 +99,9 @@ export async function startNode(
         staging: (await count("snapshots/staging")) + (await count("snapshots/removed")) + (await count("content/removed")),
       };
     },
-    stop,
-    restart: async (options, between, { start } = { start: true }) => {
-      await stop();
+    stop: () => stop(),
+    restart: async (options, between, { start, crash = false } = { start: true }) => {
+      await stop({ crash });
       await between?.();
       return startNode({ ...o, root, images: { ...o.images, ...options }, start });
     },

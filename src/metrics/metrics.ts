@@ -15,6 +15,10 @@ export interface Metrics {
   pull(result: string, seconds: number, bytes: number): void;
   /** Pulls under way. */
   pullsRunning(delta: 1 | -1): void;
+  /** Things that the image store has removed as nothing referred to them; "partial" = a broken off download. */
+  collected(kind: "blob" | "layer" | "partial", count: number): void;
+  /** One blob or layer read and verified after a stop that was not clean. */
+  verified(kind: "blob" | "layer", result: "ok" | "damaged"): void;
   /** One step of RunPodSandbox and its like ("network", "shim", "create", "start"). */
   step(operation: string, step: string, seconds: number): void;
   /** A reader of GetContainerEvents was dropped, as it did not keep up. */
@@ -59,6 +63,18 @@ export function createMetrics(): Metrics {
   });
   const pulledBytes = new Counter({ name: "crid_image_pulled_bytes_total", help: "Bytes fetched from registries.", registers });
   const pullsRunning = new Gauge({ name: "crid_image_pulls_running", help: "Image pulls under way.", registers });
+  const collected = new Counter({
+    name: "crid_image_collected_total",
+    help: "Blobs, layers and partial downloads removed as nothing referred to them.",
+    labelNames: ["kind"],
+    registers,
+  });
+  const verified = new Counter({
+    name: "crid_image_verified_total",
+    help: "Blobs and layers verified after a stop that was not clean, by result.",
+    labelNames: ["kind", "result"],
+    registers,
+  });
   const steps = new Histogram({
     name: "crid_step_duration_seconds",
     help: "Duration of the steps of an operation (run-pod-sandbox: network, shim, create, start).",
@@ -82,6 +98,8 @@ export function createMetrics(): Metrics {
       pulledBytes.inc(bytes);
     },
     pullsRunning: (delta) => pullsRunning.inc(delta),
+    collected: (kind, count) => collected.inc({ kind }, count),
+    verified: (kind, result) => verified.inc({ kind, result }),
     step: (operation, step, seconds) => steps.observe({ operation, step }, seconds),
     eventReaderDropped: () => droppedReaders.inc(),
     watch: (sources) => watch(registers, sources),

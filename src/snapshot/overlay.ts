@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Dirent } from "node:fs";
 import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Summer } from "../archive/summer.ts";
 import type { UnpackResult } from "../archive/unpack-job.ts";
 import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
@@ -14,6 +15,7 @@ import { checkLayerForm } from "./layer-check.ts";
 import { applyFixups } from "./layer-fixups.ts";
 import { LayerMounts } from "./layer-mounts.ts";
 import { layerDirectory } from "./layer-name.ts";
+import { readSum, verifyLayerSum } from "./layer-sum.ts";
 import { DirectoryView, ErofsView, type LayerView } from "./layer-view.ts";
 import { overlayMounts } from "./overlay-mounts.ts";
 import type { DiskUsage, LayerForm, LayerStage, PrepareOptions, RootfsMount, Snapshotter } from "./snapshotter.ts";
@@ -49,7 +51,7 @@ interface RootfsInfo {
  * Layers as directories or EROFS images, lower ones of an overlay.
  *
  * ```
- * layers/<short chain id>/layer.json, and fs/ or layer.erofs   committed, never changed again
+ * layers/<short chain id>/layer.json, and fs/ or layer.erofs   committed, never changed again; later layer.sum beside them
  * staging/<uuid>/...                     being unpacked; swept at start
  * removed/<uuid>/...                     out of sight; its bytes are given back a little later, by the next start if need be
  * rootfs/<key>/fs, work, rootfs.json     the writable part of a container
@@ -111,6 +113,18 @@ export class OverlaySnapshotter implements Snapshotter {
   async checkLayer(chainId: string): Promise<string | undefined> {
     const { form, bytes, inodes } = this.#layer(chainId);
     return checkLayerForm(join(this.#layerPath(chainId), fileOf[form]), { form, bytes, inodes });
+  }
+
+  async verifyLayer(chainId: string, summer: Pick<Summer, "sum">, o: { signal: AbortSignal }): Promise<string | undefined> {
+    const { form } = this.#layer(chainId);
+    const directory = this.#layerPath(chainId);
+    const quick = await this.checkLayer(chainId);
+    if (quick !== undefined) return quick;
+    return verifyLayerSum({ directory, path: join(directory, fileOf[form]), form }, summer, o);
+  }
+
+  async isSummed(chainId: string): Promise<boolean> {
+    return (await readSum(this.#layerPath(chainId))) !== undefined;
   }
 
   async beginLayer(chainId: string, parents: readonly string[], form: LayerForm = this.#form): Promise<LayerStage> {

@@ -1,3 +1,4 @@
+import type { Summer } from "../archive/summer.ts";
 import type { UnpackResult, UnpackTarget } from "../archive/unpack-job.ts";
 import type { IdMapping } from "../records/pod-config.ts";
 
@@ -54,6 +55,13 @@ export interface Snapshotter {
   layerUsage(chainId: string): DiskUsage;
   /** What is wrong with a committed layer on disk, as far as a quick look can tell; undefined when nothing is. */
   checkLayer(chainId: string): Promise<string | undefined>;
+  /**
+   * The same after reading all of the layer. It is compared with what it was when it was first read so, soon after it was made: the
+   * first call remembers the sum. Slow.
+   */
+  verifyLayer(chainId: string, summer: Pick<Summer, "sum">, o: { signal: AbortSignal }): Promise<string | undefined>;
+  /** Whether the layer has been read so before. */
+  isSummed(chainId: string): Promise<boolean>;
   /**
    * @param chainId the layer's chain id
    * @param parents chain ids of the layers below, lowest first

@@ -19,6 +19,8 @@ import { SqlTable, type Table, type TableHost } from "./table.ts";
 
 export type { Table } from "./table.ts";
 
+const runKey = "run";
+
 export interface StoreOptions {
   /** The database file; `-wal`, `-shm` and `.reserve` lie beside it. */
   path: string;
@@ -112,6 +114,21 @@ export class Store implements Disposable {
       // Nothing was written since the log was folded into the file, which SQLite syncs.
       if (!isErrno(error, "ENOENT")) throw CridError.from(error, "sync the store");
     }
+  }
+
+  /**
+   * A run of the daemon begins.
+   * @returns whether the last one did not end by `endRun`: what it had written may not be whole
+   */
+  beginRun(): boolean {
+    const unclean = this.meta.get(runKey) === "running";
+    this.meta.set(runKey, "running");
+    return unclean;
+  }
+
+  /** The run ends in order. */
+  endRun(): void {
+    this.meta.set(runKey, "stopped");
   }
 
   /** Closes the database (its log is folded in) and gives the lock back. Idempotent. */

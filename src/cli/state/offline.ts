@@ -36,6 +36,8 @@ export async function rebuildOffline(
     maxConcurrentDownloads: config.image.maxConcurrentDownloads,
     discardUnpackedLayers: config.image.discardUnpackedLayers,
     pinned: config.image.pinned,
+    scrubFile: paths.scrub,
+    scrubRate: config.image.scrubRate,
     log,
   });
   const { restored, skipped } = await images.rebuild({ signal: new AbortController().signal });
