@@ -6,7 +6,7 @@ import { conflist, initConfiguration, joinConfiguration, type KubeletOptions, po
 import { Kubectl } from "./kubectl.ts";
 import { kube, Machine } from "./machine.ts";
 import { ClusterNode } from "./node.ts";
-import { kubeletService, type RuntimeName, runtimeFiles } from "./runtimes.ts";
+import { type RuntimeName, runtimeFiles, socketOf } from "./runtimes.ts";
 import { must, until } from "./shell.ts";
 import { takeDown, writeState } from "./state.ts";
 
@@ -38,7 +38,7 @@ export class Cluster {
     this.directory = directory;
     this.machine = machine;
     const cgroup = `/crid-cluster-${randomBytes(3).toString("hex")}`;
-    this.socket = runtimeFiles(runtime, machine).socket;
+    this.socket = socketOf(runtime);
     this.nodes = Array.from(
       { length: options.nodes },
       (_, index) => new ClusterNode({ name: `node${index + 1}`, machine, number: index + 1, cgroup, diskBytes }),
@@ -54,11 +54,11 @@ export class Cluster {
     const cluster = new Cluster(options, directory, machine);
     try {
       await cluster.#time("machine", () => machine.startServices());
-      const { files, copies } = runtimeFiles(options.runtime, machine);
+      const { files, release } = runtimeFiles(options.runtime, machine);
       await cluster.#time("nodes", () =>
         Promise.all(
           cluster.nodes.map(async (node) => {
-            await node.install({ ...files, "/etc/services/kubelet": kubeletService }, copies);
+            await node.install(files, release);
             await node.boot();
             await cluster.runtimeReady(node);
           }),
@@ -92,7 +92,7 @@ export class Cluster {
       `${this.runtime} on ${node.name}`,
       40_000,
       async () => ((await node.try(["crictl", "version"])).status === 0 ? true : undefined),
-      () => node.log("runtime"),
+      () => node.log(this.runtime),
     );
   }
 
@@ -157,7 +157,7 @@ export class Cluster {
         return items.length >= 7 && ready.length === items.length ? true : undefined;
       },
       async () =>
-        `\n${await this.kubectl.run(["get", "pods", "-n", "kube-system", "-o", "wide"])}\n${await this.control.log("runtime", 15)}`,
+        `\n${await this.kubectl.run(["get", "pods", "-n", "kube-system", "-o", "wide"])}\n${await this.control.log(this.runtime, 15)}`,
     );
   }
 
@@ -178,7 +178,7 @@ export class Cluster {
   async saveLogs(): Promise<string> {
     const to = mkdtempSync(join(tmpdir(), "crid-cluster-logs-"));
     for (const node of this.nodes)
-      for (const service of ["runtime", "kubelet"]) await node.save(`/var/log/${service}.log`, join(to, `${node.name}-${service}.log`));
+      for (const service of [this.runtime, "kubelet"]) await node.save(`/var/log/${service}.log`, join(to, `${node.name}-${service}.log`));
     const failures = join(this.directory, "failures.log");
     if (existsSync(failures)) cpSync(failures, join(to, "failures.log"));
     return to;
@@ -196,7 +196,7 @@ export class Cluster {
     if (status === 0) return;
     const tail = (stdout + stderr).split("\n").slice(-40).join("\n");
     throw new Error(
-      `kubeadm ${args[0]} on ${node.name}: status ${status}\n${tail}\n--- ${this.runtime}:\n${await node.log("runtime", 30)}\n--- kubelet:\n${await node.log("kubelet", 30)}`,
+      `kubeadm ${args[0]} on ${node.name}: status ${status}\n${tail}\n--- ${this.runtime}:\n${await node.log(this.runtime, 30)}\n--- kubelet:\n${await node.log("kubelet", 30)}`,
     );
   }
 

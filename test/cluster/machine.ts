@@ -9,7 +9,7 @@ export const tools = join(repo, ".tools");
 export const kube = join(tools, "kube");
 
 /** Registries whose images are here; every node has a mirror for each. */
-export const mirrored = ["registry.k8s.io", "docker.io", "gcr.io", "k8s.gcr.io", "public.ecr.aws"];
+export const mirrored = ["registry.k8s.io", "docker.io", "gcr.io", "k8s.gcr.io", "public.ecr.aws", "ghcr.io"];
 
 /**
  * Network, mount, pid, ipc and uts namespaces that hold the nodes, a bridge between them, two registries and a name server.

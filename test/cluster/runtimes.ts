@@ -1,62 +1,70 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import manifest from "../../package.json" with { type: "json" };
 import { type Machine, mirrored, repo } from "./machine.ts";
 
 export type RuntimeName = "crid" | "containerd";
 
-/** What a runtime puts on a node: its configuration and service, and the folders that it brings. */
+/** What an operator has put on a node before kubeadm runs. */
 export interface RuntimeFiles {
-  socket: string;
   files: Record<string, string>;
-  copies: readonly (readonly [string, string])[];
+  /** The tarball of a release that is unpacked over /. */
+  release?: string;
 }
 
-const crictl = (socket: string): string => `runtime-endpoint: unix://${socket}\nimage-endpoint: unix://${socket}\ntimeout: 30\n`;
+export function socketOf(name: RuntimeName): string {
+  return name === "crid" ? "/run/crid/crid.sock" : "/run/containerd/containerd.sock";
+}
 
+export function crictlConfiguration(name: RuntimeName): string {
+  const socket = socketOf(name);
+  return `runtime-endpoint: unix://${socket}\nimage-endpoint: unix://${socket}\ntimeout: 30\n`;
+}
+
+/** crid's release of this checkout (hack/package). */
+export const release = join(repo, `dist/release/crid-${manifest.version}-linux-amd64.tar.gz`);
+
+/** The files of a node that runs `name`. The other runtime is configured too, as a node that moves from one to the other needs both. */
 export function runtimeFiles(name: RuntimeName, machine: Machine): RuntimeFiles {
-  return name === "crid" ? crid(machine) : containerd(machine);
+  return {
+    files: {
+      ...containerdFiles(machine),
+      "/etc/crictl.yaml": crictlConfiguration(name),
+      "/etc/services/crid": "#!/bin/sh\nexec crid serve\n",
+      "/etc/services/containerd": "#!/bin/sh\nexport OTEL_TRACES_EXPORTER=none\nexec containerd\n",
+      "/etc/services/kubelet": kubeletService,
+      [`/etc/services/${name === "crid" ? "containerd" : "crid"}.disabled`]: "",
+      "/usr/local/bin/systemctl": readFileSync(join(import.meta.dirname, "systemctl.sh"), "utf8"),
+      ...(name === "crid" ? { "/etc/crid/config.yaml": cridConfiguration(machine) } : {}),
+    },
+    ...(name === "crid" ? { release } : {}),
+  };
 }
 
-function crid(machine: Machine): RuntimeFiles {
-  const socket = "/run/crid/crid.sock";
-  const endpoints = machine.endpoints;
-  return {
-    socket,
-    files: {
-      "/etc/crid/config.yaml": `log: { level: debug, format: text }
+export function cridConfiguration(machine: Machine): string {
+  const mirror = `{ endpoints: ${JSON.stringify(machine.endpoints)} }`;
+  return `log: { level: debug, format: text }
 runtime:
   handlers:
     runc: {}
     second: { shim: containerd-shim-runc-v2, binary: runc }
 registry:
   mirrors:
-${mirrored.map((host) => `    ${host}: { endpoints: ${JSON.stringify(endpoints)} }`).join("\n")}
-`,
-      "/etc/crictl.yaml": crictl(socket),
-      "/etc/services/runtime": "#!/bin/sh\nexec /usr/local/lib/crid/bin/crid serve\n",
-    },
-    // The layout of a release: the bundle, its Node (which the node sees as a file of the machine) and its native module beside it.
-    copies: [
-      [join(repo, "dist"), "/usr/local/lib/crid"],
-      [join(repo, "node_modules/koffi"), "/usr/local/lib/crid/node_modules/koffi"],
-      [join(repo, "node_modules/@koromix"), "/usr/local/lib/crid/node_modules/@koromix"],
-    ],
-  };
+${mirrored.map((host) => `    ${host}: ${mirror}`).join("\n")}
+`;
 }
 
 /** Configured for this kind of machine: oom_score_adj clamped (no CAP_SYS_RESOURCE), the second handler, mirrors. */
-function containerd(machine: Machine): RuntimeFiles {
-  const socket = "/run/containerd/containerd.sock";
+function containerdFiles(machine: Machine): Record<string, string> {
   const hosts = machine.endpoints.map((endpoint) => `[host."${endpoint}"]\ncapabilities = ["pull", "resolve"]\n`).join("");
   const handler = (id: string): string => `  [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.${id}]
     runtime_type = "io.containerd.runc.v2"
 `;
   return {
-    socket,
-    files: {
-      ...Object.fromEntries(
-        mirrored.map((host) => [`/etc/containerd/certs.d/${host}/hosts.toml`, `server = "${machine.endpoints[0]}"\n${hosts}`]),
-      ),
-      "/etc/containerd/config.toml": `version = 3
+    ...Object.fromEntries(
+      mirrored.map((host) => [`/etc/containerd/certs.d/${host}/hosts.toml`, `server = "${machine.endpoints[0]}"\n${hosts}`]),
+    ),
+    "/etc/containerd/config.toml": `version = 3
 [debug]
   level = "info"
 [plugins.'io.containerd.cri.v1.runtime']
@@ -72,10 +80,6 @@ ${handler("runc")}${handler("second")}
 [plugins.'io.containerd.nri.v1.nri']
   disable = true
 `,
-      "/etc/crictl.yaml": crictl(socket),
-      "/etc/services/runtime": "#!/bin/sh\nexport OTEL_TRACES_EXPORTER=none\nexec containerd\n",
-    },
-    copies: [],
   };
 }
 

@@ -25,7 +25,7 @@ function fault(
   return alone(`fault: ${name}`, async (context) => {
     const { cluster, namespace, create } = context;
     const node = cluster.worker;
-    const before = await node.servicePid("runtime");
+    const before = await node.servicePid(cluster.runtime);
     await options.breaks(cluster);
     try {
       await create(
@@ -39,7 +39,7 @@ function fault(
       await options.mends(cluster);
     }
     await cluster.kubectl.ready("p", namespace, 120_000);
-    assert.equal(await node.servicePid("runtime"), before, "the runtime was restarted");
+    assert.equal(await node.servicePid(cluster.runtime), before, "the runtime was restarted");
   });
 }
 

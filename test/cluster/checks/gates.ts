@@ -23,7 +23,7 @@ async function gated(cluster: Cluster, gates: string, use: (node: ClusterNode) =
 /** How often crid has answered an RPC so far. */
 async function calls(cluster: Cluster, node: ClusterNode, rpc: string): Promise<number> {
   if (cluster.runtime !== "crid") return 0;
-  return Number((await node.shell(`grep -cE ' ${rpc}( |$)' /var/log/runtime.log || true`)).trim());
+  return Number((await node.shell(`grep -cE ' ${rpc}( |$)' /var/log/${cluster.runtime}.log || true`)).trim());
 }
 
 async function used(cluster: Cluster, node: ClusterNode, rpcs: readonly string[]): Promise<void> {

@@ -73,7 +73,7 @@ export const restartChecks: readonly Check[] = [
     await load(context, node);
     const before = await complaints(context, probed);
     for (let round = 0; round < 3; round++) {
-      await node.signalService("runtime", "SIGKILL");
+      await node.signalService(cluster.runtime, "SIGKILL");
       await cluster.runtimeReady(node);
       // The kubelet's gRPC client dials again after a pause of its own.
       await until("exec after the restart", 10_000, async () =>
@@ -103,15 +103,15 @@ export const restartChecks: readonly Check[] = [
         "i=0; while :; do echo $i xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; i=$((i+1)); echo $i >/tmp/count; sleep 0.002; done";
       await context.run(pod("writer", { nodeName: node.name, containers: [shell(script)] }));
       await pause(1000);
-      await node.run(["touch", "/run/init/runtime.down"]);
-      await node.signalService("runtime", "SIGKILL");
+      await node.run(["touch", `/run/init/${cluster.runtime}.down`]);
+      await node.signalService(cluster.runtime, "SIGKILL");
       await pause(8000);
       const file = (await node.shell(`ls /var/log/pods/${context.namespace}_writer_*/main/0.log`)).trim();
       const size = async (): Promise<number> => Number(await node.run(["stat", "-c", "%s", file]));
       const first = await size();
       await pause(1000);
       const grown = (await size()) - first;
-      await node.startService("runtime");
+      await node.startService(cluster.runtime);
       await cluster.runtimeReady(node);
       assert.ok(grown > 1000, `the log grew by ${grown} bytes in a second without the runtime`);
     },
