@@ -7,6 +7,7 @@ import manifest from "../package.json" with { type: "json" };
 import { createMetrics } from "../src/metrics/metrics.ts";
 import { imageMethods, runtimeMethods } from "../src/server/grpc-services.ts";
 import { unimplementedRpcs } from "../src/server/handlers/unimplemented.ts";
+import { docsBlocks } from "./docs-block.ts";
 import { freshConfigurationPage } from "./gen-docs.ts";
 
 const repo = join(import.meta.dirname, "..");
@@ -42,6 +43,28 @@ test("docs/metrics.md has every metric of crid's own with its type and labels, a
   const own = types.filter((one) => !/^crid_(process|nodejs)_/.test(one));
   const rows = [...read("docs/metrics.md").matchAll(/^\| `(crid_\w+)` \| (\w+) \|([^|]*)\|/gm)];
   assert.deepEqual(rows.map(([, name, type]) => `${name} ${type}`).toSorted(), own.toSorted());
+});
+
+test("every block of commands in docs/ is run by a test, or says why not", () => {
+  const tests = ["test/cluster/checks", "test/cluster", "test/e2e", "hack"].flatMap((folder) =>
+    readdirSync(join(repo, folder), { withFileTypes: true })
+      .filter((entry) => entry.isFile() && entry.name.endsWith(".ts") && entry.name !== "docs.test.ts")
+      .map((entry) => readFileSync(join(repo, folder, entry.name), "utf8")),
+  );
+  for (const page of docs) {
+    const names = new Set<string>();
+    for (const { line, run, notRun } of docsBlocks(page)) {
+      const where = `docs/${page}:${line}`;
+      assert.ok(run !== undefined || notRun !== undefined, `${where}: put <!-- run: NAME --> or <!-- not run: WHY --> above the block`);
+      if (run === undefined) continue;
+      assert.ok(!names.has(run), `${where}: a second block ${run}`);
+      names.add(run);
+      assert.ok(
+        tests.some((text) => text.includes(`"${run}"`) && (text.includes(`"${page}"`) || text.includes("docsCommands("))),
+        `${where}: no test runs the block ${run}`,
+      );
+    }
+  }
 });
 
 test("links lead somewhere", () => {

@@ -53,15 +53,18 @@ function version(found: 1 | 2, kubelet: KubeletConfig | undefined): Finding {
   );
 }
 
-/** Kubelets ask crid for the driver (RuntimeConfig; always since 1.34); older ones go by their file, and pods fail if it is another. */
+/**
+ * Kubelets ask crid for the driver (RuntimeConfig; always since 1.34) and leave what their file says alone, which is systemd by kubeadm's
+ * default. Only older ones go by the file, and their pods fail if it is another.
+ */
 function kubeletDriver(driver: string, kubelet: KubeletConfig): Finding[] {
   const theirs = kubelet.cgroupDriver;
   if (theirs === undefined) return [];
   if (theirs === driver) return [ok("cgroup driver of the kubelet", `${theirs}, as crid's`)];
   return [
-    failure(
+    warning(
       "cgroup driver of the kubelet",
-      `${kubelet.file} says ${theirs}, crid uses ${driver}: a kubelet that goes by its file makes pods that cannot be created`,
+      `${kubelet.file} says ${theirs}, crid uses ${driver}: a kubelet since 1.34 asks crid, an older one makes pods that cannot be created`,
       `sed -i 's/^cgroupDriver:.*/cgroupDriver: ${driver}/' ${kubelet.file} && systemctl restart kubelet`,
     ),
   ];

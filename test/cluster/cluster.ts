@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { cpSync, existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { conflist, initConfiguration, joinConfiguration, type KubeletOptions, podNetwork } from "./kubeadm.ts";
+import { docsCommands } from "../../hack/docs-block.ts";
+import { conflist, initConfiguration, joinConfiguration, type KubeletOptions, podNetwork, shipped } from "./kubeadm.ts";
 import { Kubectl } from "./kubectl.ts";
 import { kube, Machine } from "./machine.ts";
 import { ClusterNode } from "./node.ts";
@@ -99,17 +100,26 @@ export class Cluster {
   /** kubeadm init, join, and the pod network, until all nodes are Ready and kube-system runs. */
   async up(): Promise<void> {
     const { control, socket } = this;
-    await control.write("/root/kubeadm.yaml", initConfiguration(control, socket, this.#options));
-    await this.#time("kubeadm init", () => this.#kubeadm(control, ["init", "--config", "/root/kubeadm.yaml"]));
+    const base = this.runtime === "crid" ? await control.run(["cat", shipped.init]) : "";
+    await control.write(shipped.init, initConfiguration(control, socket, base, this.#options));
+    await this.#time("kubeadm init", () => this.#kubeadm(control, docsCommands("install.md", "init")));
     writeFileSync(this.kubectl.kubeconfig, await control.run(["cat", "/etc/kubernetes/admin.conf"]), { mode: 0o600 });
-    await this.#network(control);
+    await this.network(control);
     await this.#time("kube-system on node1", () => this.systemReady());
     for (const node of this.nodes.slice(1)) {
-      await node.write("/root/kubeadm.yaml", joinConfiguration(node, socket, control));
-      await this.#time(`kubeadm join ${node.name}`, () => this.#kubeadm(node, ["join", "--config", "/root/kubeadm.yaml"]));
-      await this.#network(node);
+      await this.#time(`kubeadm join ${node.name}`, () => this.join(node, this.runtime));
+      await this.network(node);
     }
     await this.#time("all nodes Ready", () => this.ready());
+  }
+
+  /** Makes a node, on which that runtime answers, part of the cluster. */
+  async join(node: ClusterNode, runtime: RuntimeName): Promise<void> {
+    const base = runtime === "crid" ? await node.run(["cat", shipped.join]) : "";
+    const command = await this.control.run(["kubeadm", "token", "create", "--print-join-command"]);
+    const [, caHash = ""] = /(sha256:[0-9a-f]{64})/.exec(command) ?? [];
+    await node.write(shipped.join, joinConfiguration(node, socketOf(runtime), base, this.control, caHash));
+    await this.#kubeadm(node, docsCommands("install.md", "join"));
   }
 
   /** Installs metrics-server from upstream's manifests: the kubelets' certificates are self-signed here. */
@@ -190,31 +200,32 @@ export class Cluster {
     await this.machine.keep();
   }
 
-  async #kubeadm(node: ClusterNode, args: string[]): Promise<void> {
-    const { status, stdout, stderr } = await node.try(["kubeadm", ...args, "-v1"], { timeoutMs: 300_000 });
+  async #kubeadm(node: ClusterNode, command: string): Promise<void> {
+    const { status, stdout, stderr } = await node.try(["bash", "-ec", command], { timeoutMs: 300_000 });
     writeFileSync(join(this.directory, `kubeadm-${node.name}.log`), stdout + stderr);
     if (status === 0) return;
     const tail = (stdout + stderr).split("\n").slice(-40).join("\n");
     throw new Error(
-      `kubeadm ${args[0]} on ${node.name}: status ${status}\n${tail}\n--- ${this.runtime}:\n${await node.log(this.runtime, 30)}\n--- kubelet:\n${await node.log("kubelet", 30)}`,
+      `${command} on ${node.name}: status ${status}\n${tail}\n--- ${this.runtime}:\n${await node.log(this.runtime, 30)}\n--- kubelet:\n${await node.log("kubelet", 30)}`,
     );
   }
 
   /** What a network plugin's daemon does on a node: the conflist with the node's own range, routes to the other ranges, masquerading. */
-  async #network(node: ClusterNode): Promise<void> {
-    const cidr = await until(`the pod range of ${node.name}`, 60_000, () => this.#podCidr(node));
+  async network(node: ClusterNode): Promise<void> {
+    const cidr = await until(`the pod range of ${node.name}`, 60_000, () => this.podCidr(node));
     await node.write("/etc/cni/net.d/10-podnet.conflist", conflist(cidr));
     for (const each of this.nodes) await this.#routes(each);
   }
 
-  async #podCidr(node: ClusterNode): Promise<string | undefined> {
+  /** The range that the control plane gave to a node. */
+  async podCidr(node: ClusterNode): Promise<string | undefined> {
     const { stdout } = await this.kubectl.try(["get", "node", node.name, "-o", "jsonpath={.spec.podCIDR}"]);
     return stdout.trim() === "" ? undefined : stdout.trim();
   }
 
   async #routes(node: ClusterNode): Promise<void> {
     for (const other of this.nodes) {
-      const cidr = other === node ? undefined : await this.#podCidr(other);
+      const cidr = other === node ? undefined : await this.podCidr(other);
       if (cidr !== undefined) await node.run(["ip", "route", "replace", cidr, "via", other.address]);
     }
     const rules = `table ip podnet

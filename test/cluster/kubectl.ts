@@ -23,6 +23,7 @@ export interface ContainerStatus {
   image: string;
   imageID: string;
   started?: boolean;
+  stopSignal?: string;
   state: ContainerState;
   lastState: ContainerState;
   user?: { linux?: { uid: number; gid: number; supplementalGroups?: number[] } };

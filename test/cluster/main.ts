@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { checks } from "./checks/all.ts";
 import { Cluster } from "./cluster.ts";
+import { compare, reportFigures } from "./compare.ts";
 import { runChecks } from "./runner.ts";
 import type { RuntimeName } from "./runtimes.ts";
 import { takeDown } from "./state.ts";
@@ -21,6 +22,12 @@ const { values } = parseArgs({
     /** Writes timings and outcomes. */
     json: { type: "string" },
     list: { type: "boolean", default: false },
+    /** Measures crid against containerd instead. */
+    compare: { type: "boolean", default: false },
+    /** Clusters of each runtime with --compare. */
+    rounds: { type: "string", default: "3" },
+    /** Seconds of steady state with --compare. */
+    steady: { type: "string", default: "600" },
     /** Ends the cluster that an earlier run kept. */
     down: { type: "string" },
   },
@@ -43,12 +50,25 @@ if (values.down !== undefined) {
 
 let interrupted = false;
 let cluster: Cluster | undefined;
+/** Of a comparison. */
+const running = new Set<Cluster>();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.once(signal, () => {
     interrupted = true;
-    say(`${signal}: taking the cluster down`);
-    void cluster?.down().finally(() => process.exit(130));
+    say(`${signal}: taking everything down`);
+    void Promise.all([cluster, ...running].map((each) => each?.down())).finally(() => process.exit(130));
   });
+}
+
+if (values.compare) {
+  const [rounds, steadySeconds] = [Number(values.rounds), Number(values.steady)];
+  if (!(rounds >= 0 && steadySeconds >= 0)) fail("--rounds and --steady are numbers");
+  const start = performance.now();
+  const figures = await compare({ rounds, steadySeconds, say, running });
+  if (values.json !== undefined) writeFileSync(values.json, JSON.stringify(figures, null, 2));
+  const beyond = reportFigures(figures, say);
+  say(`${figures.length} figures, ${beyond} beyond their limit (${Math.round((performance.now() - start) / 1000)} s)`);
+  process.exit(beyond > 0 ? 1 : 0);
 }
 
 const started = performance.now();

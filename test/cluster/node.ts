@@ -7,7 +7,7 @@ import { type CommandOptions, type CommandResult, must, run, until } from "./she
 
 /** What a node sees of this machine, read-only: source and place. */
 const shown: readonly (readonly [string, string])[] = [
-  ...["kubelet", "kubeadm", "kubectl"].map((name) => [join(kube, "bin", name), `/usr/local/bin/${name}`] as const),
+  ...["kubelet", "kubeadm", "kubectl", "logind"].map((name) => [join(kube, "bin", name), `/usr/local/bin/${name}`] as const),
   ...["containerd", "ctr", "crictl"].map((name) => [join(tools, "bin", name), `/usr/local/bin/${name}`] as const),
 ];
 /** Copied, since runc looks at the folder of its own binary, where a file that is only shown is another. */

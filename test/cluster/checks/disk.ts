@@ -60,29 +60,43 @@ export const diskChecks: readonly Check[] = [
     assert.match(object.status?.message ?? "", /ephemeral/);
   }),
 
-  alone("disk pressure: unused images are removed, their bytes come back, and the node recovers", async (context) => {
+  alone("disk pressure: unused images go, a pod is evicted, and the bytes of both relieve the node", async (context) => {
     const { cluster, namespace } = context;
     const node = cluster.worker;
+    const hog = Math.floor(node.diskBytes * 0.06);
+    const used = async (): Promise<number> => Number((await node.shell("df --output=used -B1 /var | tail -n1")).trim());
     await context.run(pod("user", { nodeName: node.name, containers: [{ name: "main", image: agnhost, args: ["pause"] }] }));
     await node.run(["crictl", "pull", "docker.io/library/nginx:latest"], { timeoutMs: 60_000 });
     await cluster.kubectl.run(["delete", "pod", "user", "-n", namespace]);
+    // What takes more than a twentieth of the disk: its eviction alone ends the pressure.
+    const script = `fallocate -l ${hog} /v/file; exec sleep 1000`;
+    await context.run(
+      pod("hog", {
+        nodeName: node.name,
+        containers: [shell(script, { volumeMounts: [{ name: "v", mountPath: "/v" }] })],
+        volumes: [{ name: "v", emptyDir: {} }],
+      }),
+    );
+    await until("the hog's file", 30_000, async () => ((await used()) > hog ? true : undefined));
     const images = async (): Promise<string> => await node.run(["crictl", "images"]);
     assert.match(await images(), /agnhost/);
-    const used = async (): Promise<number> => Number((await node.shell("df --output=used -B1 /var | tail -n1")).trim());
     const before = await used();
     // Below nodefs.available of 10 %.
     const free = Number((await node.shell("df --output=avail -B1 /var | tail -n1")).trim());
-    const ballast = free - Math.floor(node.diskBytes * 0.08);
+    const ballast = free - Math.floor(node.diskBytes * 0.07);
     await node.run(["fallocate", "-l", String(ballast), "/var/tmp/ballast"]);
     try {
       await pressure(context, node, "True");
       await until("unused images to go", 120_000, async () => ((await images()).includes("agnhost") ? undefined : true), images);
+      const evicted = await cluster.kubectl.pod("hog", namespace, "evicted", (each) => each.status?.phase === "Failed", 180_000);
+      assert.equal(evicted.status?.reason, "Evicted");
+      await pressure(context, node, "False");
+      const after = (await used()) - ballast;
+      assert.ok(before - after > hog + 30 * 2 ** 20, `used before ${before}, after ${after}`);
     } finally {
       await node.run(["rm", "-f", "/var/tmp/ballast"]);
     }
     await pressure(context, node, "False");
-    const after = await used();
-    assert.ok(before - after > 30 * 2 ** 20, `used before ${before}, after ${after}`);
     // Whatever was evicted is back, and pods start again.
     await cluster.ready(180_000);
     await until("the taint to go", 60_000, async () => {

@@ -124,7 +124,7 @@ export const lifecycleChecks: readonly Check[] = [
     assert.ok(good < 15, `good took ${good} s`);
   }),
 
-  together("stop signals: the image's own, and the pod's where the gate allows it", async ({ cluster, namespace, run }) => {
+  together("stop signals: the image's own, and the pod's before it", async ({ cluster, namespace, run }) => {
     const traps =
       "trap 'echo QUIT; exit 0' QUIT; trap 'echo TERM; exit 0' TERM; trap 'echo USR1; exit 0' USR1; while :; do sleep 0.1; done";
     // The nginx image says STOPSIGNAL SIGQUIT.
@@ -133,6 +133,13 @@ export const lifecycleChecks: readonly Check[] = [
     await pause(500);
     await cluster.kubectl.run(["delete", "pod", "image", "-n", namespace]);
     assert.equal(await log, "QUIT\n");
+    // The pod's own word goes before the image's; it wants the name of the system.
+    await run(pod("spec", { os: { name: "linux" }, containers: [shell(traps, { image: nginx, lifecycle: { stopSignal: "SIGUSR1" } })] }));
+    assert.equal(statusOf(await cluster.kubectl.get("pod", "spec", namespace)).stopSignal, "SIGUSR1");
+    const second = cluster.kubectl.logs("spec", namespace, "-f");
+    await pause(500);
+    await cluster.kubectl.run(["delete", "pod", "spec", "-n", namespace]);
+    assert.equal(await second, "USR1\n");
   }),
 
   together("a pod deleted while its image is being pulled goes away", async ({ cluster, namespace, create }) => {
