@@ -161,7 +161,9 @@ export class Cluster {
       "the pods of kube-system",
       timeoutMs,
       async () => {
-        const { items } = await this.kubectl.list("pods", "-n", "kube-system");
+        const all = (await this.kubectl.list("pods", "-n", "kube-system")).items;
+        // Pods that were evicted, or ended with their node, stay as records of that.
+        const items = all.filter(({ status }) => status?.phase !== "Failed" && status?.phase !== "Succeeded");
         const ready = items.filter((item) => item.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True"));
         // etcd, three of the control plane, kube-proxy, two of CoreDNS
         return items.length >= 7 && ready.length === items.length ? true : undefined;

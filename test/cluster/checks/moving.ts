@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { docsCommands } from "../../../hack/docs-block.ts";
@@ -16,6 +17,11 @@ const firstRelease = "79ee0fa21b4f3ba9063da3295eaccc6bf372522e";
 
 const needs = ({ nodes, runtime }: Cluster): string | undefined =>
   runtime !== "crid" ? "is about crid" : nodes.length < 2 ? "needs a second node" : undefined;
+
+function withHistory(cluster: Cluster): string | undefined {
+  const known = spawnSync("git", ["-C", repo, "cat-file", "-e", firstRelease]).status === 0;
+  return needs(cluster) ?? (known ? undefined : "needs the history of the repository, to build an older release");
+}
 
 /** Runs a block of docs/install.md on a node as its root would: in a folder with the release, with kubectl's configuration. */
 async function follow(cluster: Cluster, node: ClusterNode, name: string, values: Record<string, string> = {}): Promise<void> {
@@ -121,7 +127,7 @@ export const movingChecks: readonly Check[] = [
       await run(pod("after", { nodeName: node.name }));
       await cluster.kubectl.run(["delete", "pods", "--all", "-n", namespace]);
     },
-    needs,
+    withHistory,
   ),
 
   alone(
@@ -142,6 +148,8 @@ export const movingChecks: readonly Check[] = [
       await follow(cluster, node, "plugins");
       await follow(cluster, node, "start");
       await cluster.runtimeReady(node);
+      const advice = await node.shell(`${docsCommands("install.md", "doctor")} || true`);
+      assert.match(advice, /FAIL {2}kubelet's endpoint: .* leads the kubelet to unix:\/\/\/run\/containerd\/containerd\.sock/);
       await follow(cluster, node, "arrive", values);
       await runsOn(context, node, "crid", "here");
       await cluster.kubectl.run(["delete", "pod", "here", "-n", namespace]);
@@ -158,8 +166,7 @@ export const movingChecks: readonly Check[] = [
       const { cluster } = context;
       const node = cluster.worker;
       await emptied(cluster, node);
-      await cluster.kubectl.run(["drain", node.name, "--ignore-daemonsets", "--delete-emptydir-data"]);
-      await follow(cluster, node, "remove");
+      await follow(cluster, node, "remove", { NODE: node.name });
       assert.equal((await node.shell(`ls -d ${ofCrid} 2>/dev/null || true`)).trim(), "");
       assert.equal((await node.shell("grep -E ' /(var/lib|run)/crid' /proc/mounts || true")).trim(), "");
       assert.equal((await node.shell("pgrep -fa '^(/usr/lib/crid/|\\S*containerd-shim)' || true")).trim(), "");
@@ -167,9 +174,9 @@ export const movingChecks: readonly Check[] = [
       await node.write("/etc/crid/config.yaml", cridConfiguration(cluster.machine));
       await follow(cluster, node, "start");
       await cluster.runtimeReady(node);
+      await follow(cluster, node, "doctor");
       await cluster.join(node, "crid");
       await exampleNetwork(cluster, node);
-      await cluster.kubectl.run(["uncordon", node.name]);
       await runsOn(context, node, "crid", "again");
       await node.run(["rm", "/etc/cni/net.d/10-crid.conflist"]);
       await cluster.network(node);

@@ -44,10 +44,11 @@ async function withShutdown(cluster: Cluster, node: ClusterNode, use: () => Prom
 
 /** Writes each signal with its time, and ends on the first; the file is the node's, as the pod's log goes with the pod. */
 const witness = (name: string, more: Record<string, unknown> = {}): Record<string, unknown> =>
-  shell(
-    `for s in TERM QUIT USR1; do trap "echo $s ${name} \\$(date +%s%N) >>/shutdown/log; exit 0" $s; done; while :; do sleep 0.05; done`,
-    { image: nginx, volumeMounts: [{ name: "v", mountPath: "/shutdown" }], ...more },
-  );
+  shell(`for s in TERM QUIT USR1; do trap "echo $s ${name} \\$(date +%s) >>/shutdown/log; exit 0" $s; done; while :; do sleep 0.05; done`, {
+    image: nginx,
+    volumeMounts: [{ name: "v", mountPath: "/shutdown" }],
+    ...more,
+  });
 
 /** A node that is about to shut down. */
 export const shutdownChecks: readonly Check[] = [
@@ -90,7 +91,7 @@ export const shutdownChecks: readonly Check[] = [
       const lines = (await node.shell("cat /var/tmp/shutdown/log")).trim().split("\n");
       const seen = lines.map((line) => line.split(" ").slice(0, 2).join(" "));
       assert.deepEqual(new Set(seen), new Set(["QUIT image", "USR1 own", "QUIT critical"]));
-      const at = (name: string): number => Number(lines.find((line) => line.includes(` ${name} `))?.split(" ")[2]) / 1e9;
+      const at = (name: string): number => Number(lines.find((line) => line.includes(` ${name} `))?.split(" ")[2]);
       // The deaf one holds the ordinary ones' part to its end.
       for (const name of ["image", "own"]) assert.ok(at("critical") - at(name) >= 3, `${name} ${at("critical") - at(name)} s before`);
       await node.shell("kill -USR2 $(cat /run/dbus/logind.pid)");
