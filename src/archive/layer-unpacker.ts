@@ -6,7 +6,7 @@ import type { UnpackJob, UnpackResult } from "./unpack-job.ts";
 import { type Task, UnpackThread } from "./unpack-thread.ts";
 
 /** A thread costs about 10 MB; keep it over the layers of one pull and a little longer. */
-const idleMs = 10_000;
+const defaultIdleMs = 10_000;
 /** Jobs that a thread has at a time, by turns: those whose blob is still coming wait most of the time. */
 const jobsPerThread = 4;
 
@@ -15,12 +15,16 @@ export interface LayerUnpackerOptions {
   threads?: number;
   /** "auto": igzip or unpigz from the PATH where they are faster; "builtin": never. */
   gunzip?: "auto" | "builtin";
+  /** How long a thread without work is kept. */
+  idleMs?: number;
 }
 
 /** Unpacks layers in worker threads. */
 export class LayerUnpacker implements AsyncDisposable {
   readonly #threads: number;
+  readonly #idleMs: number;
   readonly #pool = new Set<UnpackThread>();
+  readonly #ending = new Set<Promise<void>>();
   readonly #queue: Task[] = [];
   #gunzip: Promise<GunzipProgram | undefined> | undefined;
   #idle: NodeJS.Timeout | undefined;
@@ -28,6 +32,7 @@ export class LayerUnpacker implements AsyncDisposable {
 
   constructor(options: LayerUnpackerOptions = {}) {
     this.#threads = options.threads ?? Math.max(2, Math.min(8, availableParallelism()));
+    this.#idleMs = options.idleMs ?? defaultIdleMs;
     if (options.gunzip === "builtin") this.#gunzip = Promise.resolve(undefined);
   }
 
@@ -60,7 +65,15 @@ export class LayerUnpacker implements AsyncDisposable {
     this.#closed = true;
     clearTimeout(this.#idle);
     for (const { reject } of this.#queue.splice(0)) reject(new CridError("unavailable", "unpack layer: shutting down"));
-    await Promise.all([...this.#pool].map((thread) => thread.terminate()));
+    for (const thread of this.#pool) this.#end(thread);
+    await Promise.all(this.#ending);
+  }
+
+  /** Out of the pool at once: a job that a thread gets while it ends would fail. */
+  #end(thread: UnpackThread): void {
+    this.#pool.delete(thread);
+    const ending = thread.terminate().finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
   }
 
   #next(): void {
@@ -104,7 +117,7 @@ export class LayerUnpacker implements AsyncDisposable {
   #retire(): void {
     clearTimeout(this.#idle);
     this.#idle = setTimeout(() => {
-      for (const thread of this.#pool) if (thread.jobs === 0) void thread.terminate();
-    }, idleMs).unref();
+      for (const thread of this.#pool) if (!thread.busy) this.#end(thread);
+    }, this.#idleMs).unref();
   }
 }

@@ -55,6 +55,11 @@ export class UnpackThread {
     return this.#running.size;
   }
 
+  /** Whether somebody waits for it. */
+  get busy(): boolean {
+    return this.#running.size > 0 || this.#probing !== undefined;
+  }
+
   run(task: Task): void {
     const id = ++this.#lastId;
     const { growth, signal } = task;
@@ -86,7 +91,7 @@ export class UnpackThread {
 
   /** The process stays for work, not for an idle thread. */
   #refer(): void {
-    if (this.#running.size > 0 || this.#probing !== undefined) this.#worker.ref();
+    if (this.busy) this.#worker.ref();
     else this.#worker.unref();
   }
 

@@ -5,6 +5,7 @@ import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, s
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Header, pack } from "tar-stream";
 import { isKind } from "../base/errors.ts";
 import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
@@ -197,6 +198,28 @@ test("an aborted unpack rejects and the next one works", async () => {
   setTimeout(() => controller.abort(), 20);
   await assert.rejects(running, { name: "AbortError" });
   await unpack("directory", await tarOf({ name: "a", body: "x" }));
+});
+
+test("a layer that comes while an idle thread is being ended does not end with it", async () => {
+  await using hasty = new LayerUnpacker({ threads: 1, gunzip: "builtin", idleMs: 1 });
+  const file = join(work, "small.tar");
+  const archive = await tarOf({ name: "a", body: "x" });
+  writeFileSync(file, archive);
+  const expectedDiffId = `sha256:${createHash("sha256").update(archive).digest("hex")}`;
+  for (let round = 0; round < 12; round++) {
+    const path = join(work, `hasty-${round}`);
+    mkdirSync(path);
+    const job = {
+      file,
+      blobBytes: archive.length,
+      target: { kind: "directory", path },
+      expectedDiffId,
+      limits: defaultUnpackLimits,
+    } as const;
+    await hasty.unpack(job, { signal: AbortSignal.timeout(60_000) });
+    // Into the time that ending a thread takes.
+    await sleep(1 + (round % 4));
+  }
 });
 
 test("a hard link into a layer below: told by a directory, refused by EROFS", async () => {
