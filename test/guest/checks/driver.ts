@@ -44,7 +44,7 @@ export function driverChecks(driver: Driver): readonly GuestCheck[] {
           restartCrid();
         }
         // What the kubelet asks at its start.
-        assert.match(crictl("runtime-config"), new RegExp(`cgroupDriver"?: "?${driver}`, "i"));
+        assert.match(crictl("runtime-config"), new RegExp(`cgroup driver: +${driver}`, "i"));
       },
       true,
     ),
