@@ -24,14 +24,15 @@ export class LoggerFixture implements AsyncDisposable {
   }
 
   /** argv of a logger without the CLI. */
-  get command(): string[] {
-    const script = `import { runLogger } from ${JSON.stringify(runLoggerUrl)}; await runLogger({ stateDir: process.argv[1] });`;
+  command(protocolVersion?: number): string[] {
+    const options = protocolVersion === undefined ? "" : `, protocolVersion: ${protocolVersion}`;
+    const script = `import { runLogger } from ${JSON.stringify(runLoggerUrl)}; await runLogger({ stateDir: process.argv[1]${options} });`;
     return [process.execPath, "--input-type=module", "-e", script, this.dir];
   }
 
-  client(options: { maxLineSize?: number } = {}): LoggerClient {
-    const { maxLineSize = 16 * 1024 } = options;
-    const client = new LoggerClient({ stateDir: this.dir, command: this.command, log: silentLogger(), maxLineSize });
+  client(options: { maxLineSize?: number; protocolVersion?: number } = {}): LoggerClient {
+    const { maxLineSize = 16 * 1024, protocolVersion } = options;
+    const client = new LoggerClient({ stateDir: this.dir, command: this.command(protocolVersion), log: silentLogger(), maxLineSize });
     this.#clients.push(client);
     return client;
   }

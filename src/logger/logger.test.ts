@@ -90,7 +90,7 @@ test("the daemon is killed and another takes over: no line lost, none twice, the
   const script = `
     import { LoggerClient } from ${JSON.stringify(clientModule)};
     import { silentLogger } from ${JSON.stringify(new URL("../base/log.ts", module).href)};
-    const client = new LoggerClient({ stateDir: ${JSON.stringify(fixture.dir)}, command: ${JSON.stringify(fixture.command)}, log: silentLogger(), maxLineSize: 16384 });
+    const client = new LoggerClient({ stateDir: ${JSON.stringify(fixture.dir)}, command: ${JSON.stringify(fixture.command())}, log: silentLogger(), maxLineSize: 16384 });
     await client.open({ id: "c1", logPath: ${JSON.stringify(logPath)}, stdout: ${JSON.stringify(stdout)}, stderr: "", tty: false });
     console.log("open");
     process.stdin.once("data", async () => { await client.created("c1"); console.log("created"); });`;
@@ -145,6 +145,31 @@ test("an orderly end of the logger loses nothing, not even of an unfinished line
   assert.equal(await client.drained("c1", { timeoutMs: 5000 }), true);
   same(await readLog(logPath), Array.from({ length: 30 }, (_, at) => `half ${at + 1}\n`).join(""));
 });
+
+for (const version of [0, 99]) {
+  test(`a logger of another protocol version (${version}) is replaced while output comes: no line lost, none twice`, async () => {
+    await using fixture = await LoggerFixture.make();
+    const old = fixture.client({ protocolVersion: version, maxLineSize: 100 });
+    const [stdout, logPath] = [fixture.fifo("out"), fixture.path("0.log")];
+    await old.open({ id: "c1", logPath, stdout, stderr: "", tty: false });
+    const { exit } = await writer(
+      stdout,
+      "i=0; while [ $i -lt 20 ]; do seq $((i * 1000 + 1)) $((i * 1000 + 1000)); i=$((i + 1)); sleep 0.05; done",
+    );
+    await old.created("c1");
+    const before = await fixture.pid();
+    old.disconnect();
+    await delay(200);
+    const client = fixture.client();
+    await client.ensureRunning();
+    await gone(before);
+    assert.notEqual(await fixture.pid(), before);
+    assert.deepEqual(await client.list(), ["c1"]);
+    await exit;
+    assert.equal(await client.drained("c1", { timeoutMs: 10_000 }), true);
+    same(await readLog(logPath), numbers(20_000));
+  });
+}
 
 test("rotation while output comes: the two files together have every line, and the old one is not touched again", async () => {
   await using fixture = await LoggerFixture.make();
@@ -304,7 +329,7 @@ test("clients that start at once find one logger", async () => {
   const stdout = fixture.fifo("out");
   await clients[0]?.open({ id: "c1", logPath: "", stdout, stderr: "", tty: false });
   for (const client of clients) assert.deepEqual(await client.list(), ["c1"]);
-  const [file, ...args] = fixture.command;
+  const [file, ...args] = fixture.command();
   const second = spawn(file ?? "", args, { stdio: ["ignore", "ignore", "pipe"] });
   const [said] = (await once(second.stderr, "data")) as [Buffer];
   assert.match(said.toString(), /another logger holds/);

@@ -8,7 +8,8 @@ import { CridError, type ErrorKind } from "../base/errors.ts";
  * `attach` takes a connection of its own. After the answer's line the connection carries frames from the logger: one byte
  * FRAME_*, four bytes of length (big endian), the payload. Back-pressure is the socket's own.
  *
- * A change that an older peer would misunderstand raises PROTOCOL_VERSION; a daemon that meets another version replaces the logger.
+ * A change that an older peer would misunderstand raises PROTOCOL_VERSION; a daemon that meets another version replaces the logger. For that
+ * `hello`, `list` and `shutdown` are the same in every version, whatever else is in their answers.
  */
 export const PROTOCOL_VERSION = 1;
 

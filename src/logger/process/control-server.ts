@@ -9,9 +9,11 @@ export class ControlServer {
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
   readonly #onShutdown: () => void;
+  readonly #version: number;
 
-  /** @param options.onShutdown called after the answer to `shutdown` was sent. */
-  constructor(options: { logs: ContainerLogs; onShutdown: () => void }) {
+  /** @param options.onShutdown called after the answer to `shutdown` was sent. @param options.version of the protocol, for tests. */
+  constructor(options: { logs: ContainerLogs; onShutdown: () => void; version?: number | undefined }) {
+    this.#version = options.version ?? PROTOCOL_VERSION;
     this.#logs = options.logs;
     this.#onShutdown = options.onShutdown;
     this.#server = createServer((socket) => this.#serve(socket));
@@ -83,7 +85,7 @@ export class ControlServer {
   async #call(request: LoggerRequest): Promise<unknown> {
     switch (request.method) {
       case "hello":
-        return { version: PROTOCOL_VERSION, pid: process.pid };
+        return { version: this.#version, pid: process.pid };
       case "open":
         await this.#logs.open(request.spec);
         return null;

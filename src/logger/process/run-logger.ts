@@ -19,9 +19,10 @@ const ORPHAN_CHECK_MS = 30_000;
  *
  * A fault in the handling of one container must not cost the others their logs, so an uncaught exception is said and survived.
  *
+ * @param options.protocolVersion what it says to speak, for tests of a replacement.
  * @throws CridError when another logger has the folder, or the socket cannot be made.
  */
-export async function runLogger(options: { stateDir: string }): Promise<void> {
+export async function runLogger(options: { stateDir: string; protocolVersion?: number }): Promise<void> {
   process.chdir("/");
   process.umask(0o022);
   const lockFd = await takeLock(join(options.stateDir, LOGGER_LOCK));
@@ -30,7 +31,7 @@ export async function runLogger(options: { stateDir: string }): Promise<void> {
   const done = Promise.withResolvers<void>();
   const pool = new BufferPool({ bufferBytes: WRITE_BUFFER_BYTES, keep: KEPT_BUFFERS });
   const logs = new ContainerLogs({ readBuffer: Buffer.allocUnsafeSlow(READ_BYTES), pool, say });
-  const server = new ControlServer({ logs, onShutdown: done.resolve });
+  const server = new ControlServer({ logs, onShutdown: done.resolve, version: options.protocolVersion });
   const socketPath = join(options.stateDir, LOGGER_SOCKET);
   await listen(server, socketPath);
   const { ino } = await stat(socketPath);
