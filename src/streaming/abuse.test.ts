@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
 import { type Duplex, duplexPair } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -7,7 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import fc from "fast-check";
-import { WebSocket } from "ws";
+import { WebSocket, WebSocketServer } from "ws";
 import { silentLogger } from "../base/log.ts";
 import { Sessions } from "./sessions.ts";
 import { dataHeader, FLAG_FIN, goAway, ping, reset, settingsInitialWindow, synStream, windowUpdate } from "./spdy/frames.ts";
@@ -16,8 +17,11 @@ import { StreamTransport } from "./spdy/transport.ts";
 import { StreamingServer } from "./streaming-server.ts";
 import { LocalTargets } from "./test-execer.ts";
 
-/** CRID_FUZZ_RUNS=100000 for the long run. */
-const runs = Number(process.env.CRID_FUZZ_RUNS ?? 1500);
+/** CRID_FUZZ_RUNS=100000 for the long run, of each kind; CRID_FUZZ_SEED repeats one. */
+const runs = {
+  numRuns: Number(process.env.CRID_FUZZ_RUNS ?? 1500),
+  ...(process.env.CRID_FUZZ_SEED !== undefined && { seed: Number(process.env.CRID_FUZZ_SEED) }),
+};
 
 /** The bytes of whole conversations as clients have them after the upgrade, in frames. */
 async function conversations(): Promise<Buffer[][]> {
@@ -81,16 +85,26 @@ class EchoTargets extends LocalTargets {
   }
 }
 
-test("mutated conversations: every one comes to its end, and the next is served", async () => {
+const exec = { kind: "exec", containerId: "c1", cmd: ["x"], stdin: true, stdout: true, stderr: true, tty: true } as const;
+const forward = { kind: "port-forward", sandboxId: "p1", ports: [1] } as const;
+
+function echoSessions(): Sessions {
+  const dial = async (): Promise<never> => Promise.reject(new Error("connection refused"));
+  return new Sessions({ execer: new EchoTargets(), dial, log: silentLogger() });
+}
+
+/** Sends the mutated bytes in pieces, then the end. */
+function converse(far: Duplex, frames: readonly Buffer[], mutations: readonly Mutation[], cuts: readonly number[]): void {
+  const bytes = mutate(frames, mutations);
+  const at = [0, ...cuts.map((position) => position % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
+  for (const [index, end] of at.slice(1).entries()) if (!far.destroyed) far.write(bytes.subarray(at[index], end));
+  far.end();
+}
+
+test("mutated SPDY conversations: every one comes to its end, and the next is served", async () => {
   const all = await conversations();
-  const targets = new EchoTargets();
-  const sessions = new Sessions({
-    execer: targets,
-    dial: async () => Promise.reject(new Error("connection refused")),
-    log: silentLogger(),
-  });
-  const exec = { kind: "exec", containerId: "c1", cmd: ["x"], stdin: true, stdout: true, stderr: true, tty: true } as const;
-  const requests = [exec, exec, { kind: "port-forward", sandboxId: "p1", ports: [] }] as const;
+  const sessions = echoSessions();
+  const requests = [exec, exec, forward] as const;
   const protocols = ["v4.channel.k8s.io", "channel.k8s.io", "portforward.k8s.io"];
   await fc.assert(
     fc.asyncProperty(
@@ -101,15 +115,70 @@ test("mutated conversations: every one comes to its end, and the next is served"
         const [near, far] = duplexPair() as [Duplex, Duplex];
         far.on("error", () => {}).resume();
         const served = sessions.overSpdy(requests[which] ?? exec, protocols[which] ?? "", new StreamTransport(near));
-        const bytes = mutate(all[which] ?? [], mutations);
-        const at = [0, ...cuts.map((position) => position % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
-        for (const [index, end] of at.slice(1).entries()) if (!far.destroyed) far.write(bytes.subarray(at[index], end));
-        far.end();
+        converse(far, all[which] ?? [], mutations, cuts);
         await served;
         assert.equal(near.destroyed, true);
       },
     ),
-    { numRuns: runs },
+    runs,
+  );
+});
+
+/** A client's message, with a mask of zeros. */
+function message(opcode: number, payload: Buffer): Buffer[] {
+  const long = payload.length > 125;
+  const header = Buffer.alloc(long ? 8 : 6);
+  header[0] = 0x80 | opcode;
+  header[1] = 0x80 | (long ? 126 : payload.length);
+  if (long) header.writeUInt16BE(payload.length, 2);
+  return [header, payload];
+}
+
+/** For each subprotocol what a client says on it. */
+async function channelConversations(): Promise<[string, typeof exec | typeof forward, Buffer[]][]> {
+  const [text, binary, close, ping] = [1, 2, 8, 9];
+  const channels = (end: Buffer[]): Buffer[] => [
+    ...message(binary, Buffer.from("\0hello")),
+    ...message(binary, Buffer.from('\x04{"Width":80,"Height":24}')),
+    ...message(ping, Buffer.from("p")),
+    ...end,
+    ...message(close, Buffer.from([3, 0xe8])),
+  ];
+  const base64 = [...message(text, Buffer.from("0aGVsbG8=")), ...message(text, Buffer.from("4eyJXaWR0aCI6MX0="))];
+  const tunnelled = (await conversations())[2]?.flatMap((frame) => message(binary, frame)) ?? [];
+  return [
+    ["v5.channel.k8s.io", exec, channels(message(binary, Buffer.from([255, 0])))],
+    ["v4.channel.k8s.io", exec, channels([])],
+    ["base64.channel.k8s.io", exec, base64],
+    ["v4.channel.k8s.io", forward, channels([])],
+    ["SPDY/3.1+portforward.k8s.io", forward, tunnelled],
+  ];
+}
+
+test("mutated WebSocket conversations: every one comes to its end, and the next is served", async () => {
+  const all = await channelConversations();
+  const sessions = echoSessions();
+  const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, ...{ closeTimeout: 20 } });
+  const headers = { upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==" };
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat({ max: all.length - 1 }),
+      fc.array(mutation, { maxLength: 6 }),
+      fc.array(fc.nat(), { maxLength: 4 }),
+      async (which, mutations, cuts) => {
+        const [near, far] = duplexPair() as [Duplex, Duplex];
+        far.on("error", () => {}).resume();
+        near.on("error", () => {});
+        const [protocol = "", request = exec, frames = []] = all[which] ?? [];
+        const { promise, resolve } = Promise.withResolvers<WebSocket>();
+        server.handleUpgrade({ method: "GET", headers, socket: near } as unknown as IncomingMessage, near, Buffer.alloc(0), resolve);
+        const served = sessions.overWebSocket(request, protocol, await promise);
+        converse(far, frames, mutations, cuts);
+        await served;
+        assert.equal(near.destroyed, true);
+      },
+    ),
+    runs,
   );
 });
 
@@ -152,10 +221,16 @@ test("streams broken at random points leave no descriptor, timer or memory", asy
     collect();
     collect();
   };
+  const count = (): { fds: number; heap: number; timers: number } => ({
+    fds: descriptors(),
+    heap: process.memoryUsage().heapUsed,
+    timers: process.getActiveResourcesInfo().filter((kind) => kind === "Timeout").length,
+  });
   await round(100);
-  const before = { fds: descriptors(), heap: process.memoryUsage().heapUsed };
-  await round(Number(process.env.CRID_LEAK_STREAMS ?? 300));
-  const after = { fds: descriptors(), heap: process.memoryUsage().heapUsed };
+  const before = count();
+  await round(Number(process.env.CRID_LEAK_STREAMS ?? 1000));
+  const after = count();
+  assert.ok(after.timers <= before.timers + 2, `${after.timers} timers, ${before.timers} before`);
   assert.ok(after.fds <= before.fds + 2, `${after.fds} descriptors, ${before.fds} before`);
   assert.ok(after.heap < before.heap + 3_000_000, `${after.heap} bytes, ${before.heap} before`);
   await server.close();

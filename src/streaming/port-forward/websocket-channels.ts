@@ -34,4 +34,5 @@ export async function serveForwardChannels(options: {
   });
   await Promise.all(connections);
   socket.close();
+  await socket.closed;
 }
