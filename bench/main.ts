@@ -8,6 +8,7 @@ import { pulls, rootFileSystems } from "./pulls.ts";
 import { Report } from "./report.ts";
 import { cridMetrics, makePeers } from "./runtimes.ts";
 import { echo, portForward } from "./streaming.ts";
+import { openExecs, transfers } from "./streaming-memory.ts";
 
 // Run by hack/bench inside network and mount namespaces of its own, with a registry in them.
 const { values } = parseArgs({
@@ -47,6 +48,8 @@ const measures: [string, () => Promise<void>][] = [
   ["loop-delay", () => loopDelay(context, 40, cridMetrics)],
   ["echo", () => echo(context, Math.max(1, Math.ceil(rounds / 10)), 1000)],
   ["port-forward", () => portForward(context, Math.max(3, Math.ceil(rounds / 4)), 256)],
+  ["execs", () => openExecs(context, 500)],
+  ["transfers", () => transfers(context, 1024)],
   ["lists", () => lists(context, 100, 5 * rounds)],
   ["pull", () => pulls(context, "a small image", "registry.k8s.io/e2e-test-images/nginx:1.14-2", rounds)],
   ["pull-layers", () => pulls(context, "20 layers", "docker.io/crid/twenty-layers:1", rounds)],

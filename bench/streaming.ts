@@ -9,7 +9,7 @@ import { createContainer, podConfig } from "./pod.ts";
 import { type ExecSession, execOverSpdy, execOverWebSocket, LeanSpdyClient } from "./stream-client.ts";
 
 /** A pod with a running container in each runtime, for as long as `use` takes. */
-async function inPods(
+export async function inPods(
   context: Context,
   use: (containers: Map<Peer, { podId: string; containerId: string }>) => Promise<void>,
 ): Promise<void> {
