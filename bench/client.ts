@@ -45,6 +45,7 @@ export class CriClient implements Disposable {
   portForward = this.#unary("RuntimeService/PortForward", v1.PortForwardRequest, v1.PortForwardResponse);
   pullImage = this.#unary("ImageService/PullImage", v1.PullImageRequest, v1.PullImageResponse);
   removeImage = this.#unary("ImageService/RemoveImage", v1.RemoveImageRequest, v1.RemoveImageResponse);
+  imageFsInfo = this.#unary("ImageService/ImageFsInfo", v1.ImageFsInfoRequest, v1.ImageFsInfoResponse);
 
   #unary<Request, Response>(method: string, request: Encodes<Request>, response: Decodes<Response>) {
     return (message: Request, deadlineMs = 120_000): Promise<Response> =>

@@ -17,6 +17,7 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "20" },
     only: { type: "string", multiple: true },
     large: { type: "boolean", default: false },
+    big: { type: "boolean", default: false },
     "big-image": { type: "string" },
     crid: { type: "string" },
     "root-tmpfs": { type: "boolean", default: false },
@@ -38,7 +39,7 @@ const { crid, containerd, directories } = makePeers({
   subnets: { crid: `10.${second}.0.0/20`, containerd: `10.${second + 1}.0.0/20` },
 });
 const context: Context = { report: new Report(), peers: [crid, containerd], directory };
-const bigImage = values["big-image"];
+const bigImage = values["big-image"] ?? (values.big ? "docker.io/crid/big:1" : undefined);
 
 const measures: [string, () => Promise<void>][] = [
   ["cold-start", () => coldStart(context, rounds)],
@@ -57,6 +58,11 @@ const measures: [string, () => Promise<void>][] = [
 ];
 if (bigImage !== undefined) {
   measures.push(["pull-big", () => pulls(context, "a big image", bigImage, Math.ceil(rounds / 2), { metrics: cridMetrics })]);
+  if (values.big)
+    measures.push([
+      "pull-big-zstd",
+      () => pulls(context, "a big image, zstd", "docker.io/crid/big-zstd:1", Math.ceil(rounds / 2), { metrics: cridMetrics }),
+    ]);
   measures.push(["rootfs", () => rootFileSystems(context, directories, bigImage, Math.ceil(rounds / 2))]);
 }
 if (values.large) measures.push(["lists-large", () => lists(context, 1000, rounds)]);

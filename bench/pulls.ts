@@ -1,10 +1,19 @@
+import { execFileSync } from "node:child_process";
 import { type Context, scrapeLoopDelay } from "./measures.ts";
 import type { Peer } from "./peer.ts";
 import { createContainer, podConfig, timed } from "./pod.ts";
 
 const deadlineMs = 600_000;
 
-/** Pulls an image, again while it is there, and removes it, in turn; with memory and crid's event loop for a big one. */
+/** Writes out what anybody has left to be written, so that it is not counted to the next call. */
+function settle(): void {
+  execFileSync("sync");
+}
+
+/**
+ * Pulls an image, again while it is there, and removes it, in turn; with memory and crid's event loop for a big one. crid answers a removal before the
+ * bytes are given back, and ImageFsInfo after: so both are timed, the removal and until the room is there.
+ */
 export async function pulls(
   { report, peers }: Context,
   figure: string,
@@ -14,21 +23,31 @@ export async function pulls(
 ): Promise<void> {
   for (let round = -1; round < rounds; round++) {
     for (const peer of round % 2 === 0 ? peers : peers.toReversed()) {
+      settle();
       peer.resetPeak();
       const loop = peer.name === "crid" ? options.metrics : undefined;
       if (loop !== undefined) await scrapeLoopDelay(loop);
+      const cpu = peer.cpuMs();
       const pull = await timed(() => peer.client.pullImage({ image: { image } }, deadlineMs));
+      const cpuUsed = peer.cpuMs() - cpu;
       const delay = loop === undefined ? undefined : await scrapeLoopDelay(loop);
       const peak = peer.peakRss();
+      settle();
       const again = await timed(() => peer.client.pullImage({ image: { image } }, deadlineMs));
+      settle();
       const remove = await timed(() => peer.client.removeImage({ image: { image: pull.value.imageRef } }, deadlineMs));
+      const room = await timed(() => peer.client.imageFsInfo({}, deadlineMs));
       // The first one starts what idles.
       if (round < 0) continue;
       report.add(`pull ${figure}`, "ms", peer.name, pull.ms);
+      report.add(`CPU of a pull, ${figure}`, "ms", peer.name, cpuUsed);
       report.add(`pull ${figure}, all present`, "ms", peer.name, again.ms);
       report.add(`remove ${figure}`, "ms", peer.name, remove.ms);
+      report.add(`remove ${figure}, and ImageFsInfo`, "ms", peer.name, remove.ms + room.ms);
       if (options.metrics !== undefined) report.add(`peak RSS, pull ${figure}`, "MiB", peer.name, peak);
-      if (delay !== undefined) report.add(`event loop delay p99, pull ${figure}`, "ms", peer.name, delay.p99);
+      if (delay === undefined) continue;
+      report.add(`event loop delay p99, pull ${figure}`, "ms", peer.name, delay.p99);
+      report.add(`event loop delay max, pull ${figure}`, "ms", peer.name, delay.max);
     }
   }
 }

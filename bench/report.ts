@@ -27,12 +27,13 @@ export class Report {
   }
 
   toString(): string {
-    const lines = [["figure", "n", "crid median", "p90", "containerd median", "p90", "ratio"]];
+    const lines = [["figure", "n", "crid median", "min", "p90", "max", "containerd median", "min", "p90", "max", "ratio"]];
+    const columns = ({ median, min, p90, max }: Summary): number[] => [median, min, p90, max];
     for (const { figure, unit, crid, containerd, ratio } of this.rows()) {
       lines.push([
         `${figure} (${unit})`,
         `${crid.count}/${containerd.count}`,
-        ...[crid.median, crid.p90, containerd.median, containerd.p90, ratio].map((n) => n.toFixed(2)),
+        ...[...columns(crid), ...columns(containerd), ratio].map((n) => n.toFixed(2)),
       ]);
     }
     const widths = lines[0]?.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0))) ?? [];

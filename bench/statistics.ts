@@ -1,14 +1,21 @@
-/** Median and 90th percentile of a sample (nearest rank). */
+/** What a sample spans, its median and its 90th percentile (nearest rank). */
 export interface Summary {
   median: number;
   p90: number;
   min: number;
+  max: number;
   count: number;
 }
 
 export function summarise(sample: readonly number[]): Summary {
   const sorted = sample.toSorted((a, b) => a - b);
-  return { median: percentile(sorted, 0.5), p90: percentile(sorted, 0.9), min: sorted[0] ?? Number.NaN, count: sorted.length };
+  return {
+    median: percentile(sorted, 0.5),
+    p90: percentile(sorted, 0.9),
+    min: sorted[0] ?? Number.NaN,
+    max: sorted.at(-1) ?? Number.NaN,
+    count: sorted.length,
+  };
 }
 
 function percentile(sorted: readonly number[], share: number): number {

@@ -192,23 +192,30 @@ func escaping(p *packer, busybox *blobLayer) (v1.Image, string, error) {
 	return image, "escaping:1", err
 }
 
-// bigCatalogue is one image of 45,000 files and about 135 MiB of gzip in 5 layers, for the benchmarks.
+// bigCatalogue is one image of 45,000 files and about 135 MiB of gzip in 5 layers, for the benchmarks, and the same with zstd.
 func bigCatalogue(p *packer) ([]entry, error) {
-	busybox, err := p.tree("busybox")
-	if err != nil {
-		return nil, err
-	}
-	layers := []v1.Layer{busybox}
-	random := rand.New(rand.NewSource(1))
-	for n := 0; n < 4; n++ {
-		layer, err := writeLayer(p.scratch, withGzip, func(out *tar.Writer) error { return bigLayer(out, random, n) })
+	var entries []entry
+	for reference, how := range map[string]compression{"big:1": withGzip, "big-zstd:1": withZstd} {
+		busybox, err := p.treeAs("busybox", how)
 		if err != nil {
 			return nil, err
 		}
-		layers = append(layers, layer)
+		layers := []v1.Layer{busybox}
+		random := rand.New(rand.NewSource(1))
+		for n := 0; n < 4; n++ {
+			layer, err := writeLayer(p.scratch, how, func(out *tar.Writer) error { return bigLayer(out, random, n) })
+			if err != nil {
+				return nil, err
+			}
+			layers = append(layers, layer)
+		}
+		image, err := image(v1.Config{Cmd: []string{"sh"}}, layers...)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry{references: []string{own + reference}, image: image})
 	}
-	image, err := image(v1.Config{Cmd: []string{"sh"}}, layers...)
-	return []entry{{references: []string{own + "big:1"}, image: image}}, err
+	return entries, nil
 }
 
 // bigLayer is 11,150 files as software has them: many small ones, some big, compressible to about a third.
