@@ -81,5 +81,6 @@ try {
 } finally {
   for (const peer of context.peers) await peer.stop();
   for (const peer of [...context.peers, directories]) await peer.close();
+  if (values["root-tmpfs"]) execFileSync("umount", ["--lazy", directory]);
   if (!values.keep) rmSync(directory, { recursive: true, force: true });
 }

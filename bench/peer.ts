@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -18,6 +19,8 @@ export interface PeerOptions {
   directory: string;
 }
 
+/** Names this run: pids are those of a namespace, and two runs at a time have the same. */
+const run = randomUUID().slice(0, 8);
 const cpuacct = "/sys/fs/cgroup/cpuacct";
 
 /** One runtime's daemon. It runs in a cpuacct group of its own, which its shims, plugins and loggers inherit. */
@@ -32,7 +35,7 @@ export class Peer {
     this.name = options.name;
     this.#options = options;
     this.client = new CriClient(options.socket);
-    this.#group = join(cpuacct, `crid-bench-${process.pid}-${options.variant ?? options.name}`);
+    this.#group = join(cpuacct, `crid-bench-${run}-${options.variant ?? options.name}`);
     mkdirSync(this.#group, { recursive: true });
   }
 

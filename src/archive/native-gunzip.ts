@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, readSync } from "node:fs";
+import { accessSync, closeSync, constants, openSync, readSync } from "node:fs";
 import { Socket } from "node:net";
+import { join } from "node:path";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { CridError } from "../base/errors.ts";
 import { waitChild } from "../linux/child.ts";
@@ -40,7 +41,7 @@ export async function gunzipWith(
     const stdin = feed?.read ?? openFd(typeof input === "string" ? input : "", constants.O_RDONLY);
     for (const fd of feed === undefined ? [output.write] : [output.write, feed.write]) fcntlSetPipeSize(fd, pipeBytes);
     try {
-      pid = posixSpawn({ file: program, argv: [program, "-d", "-c"], env: {}, fds: [stdin, output.write, "null"] });
+      pid = posixSpawn({ file: locate(program), argv: [program, "-d", "-c"], env: {}, fds: [stdin, output.write, "null"] });
     } finally {
       closeFd(stdin);
       closeFd(output.write);
@@ -69,6 +70,25 @@ export async function gunzipWith(
     kill(pid);
     await exited;
   }
+}
+
+const located = new Map<GunzipProgram, string>();
+
+/** Where it is on the PATH: looked for once, as the thread stands still while a child that has just been made tries one folder after the other. */
+function locate(program: GunzipProgram): string {
+  const known = located.get(program);
+  if (known !== undefined) return known;
+  for (const folder of (process.env.PATH ?? "").split(":")) {
+    const file = join(folder, program);
+    try {
+      accessSync(file, constants.X_OK);
+    } catch {
+      continue;
+    }
+    located.set(program, file);
+    return file;
+  }
+  return program;
 }
 
 /** Reaped only by `waitChild`, so that the pid is the child's until then. */

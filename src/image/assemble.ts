@@ -140,6 +140,8 @@ export class Assembler {
     const signal = AbortSignal.any([o.signal, stop.signal]);
     const work: Promise<unknown>[] = [
       ...found.documents.map(({ descriptor, body }) => this.#keep(descriptor, body, { signal })),
+      // The config is read, and the layers go on, before it is on the disk.
+      layers.ensureBlob(manifest.config, source, { signal }),
       // The layers' blobs don't wait for the config: only their unpacking does. But if they are not to be kept, they may not be needed.
       ...(keepBlob ? manifest.layers.map((blob) => layers.ensureBlob(blob, source, { signal })) : []),
     ];
@@ -168,12 +170,11 @@ export class Assembler {
   }
 
   async #config(manifest: Manifest, source: PullSource, o: { platform: Platform; signal: AbortSignal }): Promise<ParsedConfig> {
-    const { layers, content } = this.#options;
+    const { layers } = this.#options;
     const { config } = manifest;
     const what = `image config ${config.digest}`;
     if (config.size > maxConfigBytes) throw new CridError("data-loss", `${what}: it has ${config.size} bytes, more than ${maxConfigBytes}`);
-    await layers.ensureBlob(config, source, o);
-    const body = await content.read(config.digest, { maxBytes: maxConfigBytes });
+    const body = await layers.readBlob(config, source, { maxBytes: maxConfigBytes, signal: o.signal });
     return parseImageConfig(body, { layers: manifest.layers.length, host: o.platform, what });
   }
 

@@ -1,9 +1,10 @@
+import { readFile } from "node:fs/promises";
 import pLimit, { type LimitFunction } from "p-limit";
-import { CridError } from "../base/errors.ts";
+import { CridError, isErrno } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
-import type { Ingest } from "../content/ingest.ts";
+import type { Ingest, IngestFollower } from "../content/ingest.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
 import type { Repository } from "../registry/repository.ts";
 import type { SumFiles } from "./check.ts";
@@ -58,6 +59,23 @@ export class Blobs {
     progress.add(blob);
     await this.#flights.run(blob.digest, (flight) => this.#bring(blob, source, flight), o);
     progress.done(blob);
+  }
+
+  /**
+   * A small blob, as soon as all of it has come and has its digest: it may not be on the disk yet, which `ensure` waits for.
+   * @throws as `ensure`; resource-exhausted when it is larger than `maxBytes`
+   */
+  async read(blob: Descriptor, source: PullSource, o: { maxBytes: number; signal: AbortSignal }): Promise<Buffer> {
+    const here = this.ensure(blob, source, o);
+    here.catch(() => undefined);
+    if (blob.size <= o.maxBytes) {
+      using arriving = this.arriving(blob.digest);
+      const ingest = await Promise.race([here, arriving.promise]);
+      const whole = ingest === undefined ? undefined : await wholeOf(ingest, here);
+      if (whole !== undefined) return whole;
+    }
+    await here;
+    return this.#options.content.read(blob.digest, o);
   }
 
   /** Waits for the end of a flight that everybody has left. */
@@ -125,4 +143,24 @@ export class Blobs {
       this.#ingests.delete(blob.digest);
     }
   }
+}
+
+/** What an ingest has when it is verified. Undefined when it was dropped, or has just got its name. @param here settles when the blob is in the store */
+async function wholeOf(ingest: Ingest, here: Promise<void>): Promise<Buffer | undefined> {
+  let follower: IngestFollower;
+  try {
+    follower = await ingest.follow();
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return undefined;
+    throw error;
+  }
+  await using followed = follower;
+  const { promise: ended, resolve } = Promise.withResolvers<boolean>();
+  using _ = followed.onGrowth((growth) => {
+    if (growth.kind === "lost") resolve(false);
+    else if (growth.complete) resolve(true);
+  });
+  const whole = followed.extent.complete || (await Promise.race([ended, here.then(() => true)]));
+  // Awaited here: the file is closed when this returns.
+  return whole ? await readFile(followed.path) : undefined;
 }

@@ -56,6 +56,11 @@ export class Layers {
     await this.#blobs.ensure(blob, source, o);
   }
 
+  /** A small blob, as soon as it is known to be the one; `ensureBlob` makes it stay. @throws as Blobs.read */
+  async readBlob(blob: Descriptor, source: PullSource, o: { maxBytes: number; signal: AbortSignal }): Promise<Buffer> {
+    return this.#blobs.read(blob, source, o);
+  }
+
   /** Makes the layer `index` of the image, and with it those below, be unpacked and committed. */
   async ensureLayer(layers: readonly Layer[], index: number, source: PullSource, o: LayerRequest): Promise<void> {
     const layer = layers[index];
