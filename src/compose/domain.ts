@@ -145,7 +145,12 @@ async function specHostOf(settings: SandboxSettings, cgroups: Cgroups, config: C
   } catch (error) {
     log.warn(`the default runtime handler is not usable now: ${messageOf(error)}`);
   }
-  return probeSpecHost({ cgroupVersion: cgroups.version, recursiveReadonly, rlimits: config.container.rlimits });
+  return probeSpecHost({
+    cgroupVersion: cgroups.version,
+    recursiveReadonly,
+    rlimits: config.container.rlimits,
+    selinux: config.container.selinux === "auto",
+  });
 }
 
 function countBy(states: readonly string[]): Record<string, number> {

@@ -187,6 +187,10 @@ export const configSchema = z.strictObject({
         .prefault("unconfined")
         .describe("For containers whose pod sets none: unconfined or runtime-default."),
       rlimits: rlimitsSchema,
+      selinux: z
+        .enum(["auto", "off"])
+        .prefault("auto")
+        .describe("auto or off. auto = labels and categories for pods where the kernel has SELinux enabled."),
     })
     .prefault({})
     .describe("Containers."),

@@ -22,6 +22,7 @@ import type { PodContext } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { hostBind, hostDevices, requestedDevices } from "./host-lookups.ts";
 import { idmapOf, podBinds, userMapsOf } from "./pod-binds.ts";
+import { labelled, relabel } from "./relabel.ts";
 import { addResourceClasses } from "./resource-classes.ts";
 import { RootfsFiles } from "./rootfs-files.ts";
 import { readSeccompProfile } from "./seccomp-profile.ts";
@@ -70,7 +71,7 @@ export async function createContainer(
     rollback.push("directories", () => removeDirectories(context, id));
     makeBundle(context, id);
     const { spec, extraBinds } = await buildSpec(context, { id, pod, config, image, rootfs, volumes, rollback, signal });
-    writeBundle(context, id, spec, rootfs);
+    writeBundle(context, id, spec, labelled(rootfs, spec.linux.mountLabel));
     await failpoint("container.create.after-bundle", { signal });
     context.log.debug({ container: id, mounts: spec.mounts.length, extraBinds }, "spec written");
 
@@ -203,6 +204,8 @@ async function buildSpec(
   });
   await addResourceClasses(context.classes, config, pod.config, spec);
   await addCdiDevices(context.cdi, config, spec);
+  const volumes = binds.filter((_, at) => config.mounts[at]?.selinuxRelabel === true && config.mounts[at]?.image === undefined);
+  for (const { source } of [...volumes, ...declared]) await relabel(source, spec.linux.mountLabel, { signal });
   if (lossyEnv.length > 0) {
     context.log.warn(
       { container: id, env: lossyEnv },

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { readMountinfo } from "../linux/mountinfo.ts";
 import { capabilities, clampOomScoreAdj } from "../linux/process.ts";
 import type { SpecHost } from "../oci/host.ts";
+import { parseContexts, type SelinuxContexts } from "../oci/selinux.ts";
 import type { OciRlimit } from "../oci/spec.ts";
 
 /**
@@ -9,8 +10,14 @@ import type { OciRlimit } from "../oci/spec.ts";
  *
  * @param options.recursiveReadonly whether the low-level runtime knows `rro`, from its `features`
  * @param options.rlimits of the configuration, by name
+ * @param options.selinux whether labels are set where the kernel has SELinux enabled, default true
  */
-export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveReadonly: boolean; rlimits?: Limits }): Promise<SpecHost> {
+export async function probeSpecHost(options: {
+  cgroupVersion: 1 | 2;
+  recursiveReadonly: boolean;
+  rlimits?: Limits;
+  selinux?: boolean;
+}): Promise<SpecHost> {
   const cgroupMount = (await readMountinfo()).findLast(({ mountPoint }) => mountPoint === "/sys/fs/cgroup");
   return {
     cgroupVersion: options.cgroupVersion,
@@ -26,7 +33,7 @@ export async function probeSpecHost(options: { cgroupVersion: 1 | 2; recursiveRe
         : existsSync("/sys/fs/cgroup/hugetlb/cgroup.procs"),
     seccomp: textOf("/proc/self/status").includes("\nSeccomp:"),
     apparmor: textOf("/sys/module/apparmor/parameters/enabled").startsWith("Y") && existsSync("/sys/kernel/security/apparmor"),
-    selinux: existsSync("/sys/fs/selinux/enforce"),
+    ...(options.selinux !== false && existsSync("/sys/fs/selinux/enforce") && { selinux: selinuxContexts() }),
     arch: process.arch,
     recursiveReadonly: options.recursiveReadonly,
     rlimits: containerRlimits({
@@ -43,6 +50,13 @@ export function apparmorLoaded(profile: string): boolean {
   return textOf("/sys/kernel/security/apparmor/profiles")
     .split("\n")
     .some((line) => line.startsWith(`${profile} (`));
+}
+
+/** The labels of containers, from the policy for containers (container-selinux), else from the policy in use. */
+function selinuxContexts(): SelinuxContexts {
+  const type = /^\s*SELINUXTYPE\s*=\s*(\w+)/m.exec(textOf("/etc/selinux/config"))?.[1] ?? "targeted";
+  const text = textOf("/usr/share/containers/selinux/contexts");
+  return parseContexts(text === "" ? textOf(`/etc/selinux/${type}/contexts/lxc_contexts`) : text);
 }
 
 /** By the name of the configuration ("nofile"). */

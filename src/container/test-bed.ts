@@ -169,6 +169,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
       resolvConf: "",
       annotations: {},
       imageName: "",
+      selinuxLevel: "",
       host,
       readSeccompProfile: () => "",
     });

@@ -186,6 +186,7 @@ function pauseOf(config: Partial<PodConfig> = {}) {
     shm: "",
     resolvConf: "",
     imageName: "",
+    selinuxLevel: "",
     annotations: {},
     host: specHostFixture(),
     readSeccompProfile: () => assert.fail("not asked for"),

@@ -11,7 +11,8 @@ import { type BindMount, containerMounts } from "./mounts.ts";
 import { checkSameUserns, containerNamespaces } from "./namespaces.ts";
 import { cgroupResources, clampOomScoreAdj } from "./resources.ts";
 import { seccompFor } from "./seccomp.ts";
-import { apparmorProfile, selinuxLabels } from "./security.ts";
+import { apparmorProfile } from "./security.ts";
+import { containerLabels } from "./selinux.ts";
 import { OCI_VERSION, type OciProcess, type OciSpec, type OciUser } from "./spec.ts";
 
 export interface ContainerSpecInput {
@@ -71,7 +72,7 @@ export function containerSpec(input: ContainerSpecInput): ContainerSpecResult {
   checkSameUserns(security.namespaces.userns, pod.config.security.namespaces.userns);
   const cgroupNamespace = host.cgroupVersion === 2 && !security.privileged;
   const { process, lossyEnv } = containerProcess(input);
-  const labels = selinuxLabels(security.selinux, pod.selinuxLabel, host.selinux);
+  const labels = containerLabels(security.selinux, host.selinux, pod.selinuxLabel);
   if (labels !== undefined && !security.privileged) process.selinuxLabel = labels.process;
   const seccomp = seccompFor({
     profile: security.seccomp ?? input.unsetSeccomp,

@@ -110,7 +110,6 @@ export function specHostFixture(change: Partial<SpecHost> = {}): SpecHost {
     hugetlbController: true,
     seccomp: true,
     apparmor: false,
-    selinux: false,
     arch: "x64",
     recursiveReadonly: true,
     rlimits: [],

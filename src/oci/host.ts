@@ -1,4 +1,5 @@
 import type { IdMapping } from "../records/pod-config.ts";
+import type { SelinuxContexts } from "./selinux.ts";
 import type { OciIdMapping, OciRlimit } from "./spec.ts";
 
 /** What the specs depend on of the machine, found out once when the daemon starts. */
@@ -13,7 +14,8 @@ export interface SpecHost {
   hugetlbController: boolean;
   seccomp: boolean;
   apparmor: boolean;
-  selinux: boolean;
+  /** What the policy says of containers; absent where SELinux is not enabled. */
+  selinux?: SelinuxContexts;
   /** `process.arch` */
   arch: string;
   /** Whether the low-level runtime knows recursive read-only mounts (`rro`). */

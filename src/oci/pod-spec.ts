@@ -5,7 +5,7 @@ import type { SpecHost } from "./host.ts";
 import { podNamespaces } from "./namespaces.ts";
 import { clampOomScoreAdj } from "./resources.ts";
 import { seccompFor } from "./seccomp.ts";
-import { selinuxLabels } from "./security.ts";
+import { podLabels } from "./selinux.ts";
 import { OCI_VERSION, type OciMount, type OciSpec, type OciUser } from "./spec.ts";
 import { podSysctls } from "./sysctls.ts";
 
@@ -34,17 +34,19 @@ export interface PodSpecInput {
   imageName: string;
   /** Annotations of the pod that the runtime handler passes on. */
   annotations: Readonly<Record<string, string>>;
+  /** The pod's own SELinux categories; "" = none. */
+  selinuxLevel: string;
   unsetSeccomp?: SecurityProfile;
   host: SpecHost;
   readSeccompProfile(path: string): string;
 }
 
-/** The OCI spec of a pod's pause process, and the SELinux label its containers inherit ("" without SELinux). */
-export function podSpec(input: PodSpecInput): { spec: OciSpec; selinuxLabel: string } {
+/** The OCI spec of a pod's pause process. */
+export function podSpec(input: PodSpecInput): { spec: OciSpec } {
   const { config, host } = input;
   const { security } = config;
   const capabilities = DEFAULT_CAPABILITIES.filter((name) => host.bounding.includes(name));
-  const labels = selinuxLabels(security.selinux, "", host.selinux);
+  const labels = podLabels(security.selinux, host.selinux, input.selinuxLevel);
   const seccomp = seccompFor({
     profile: security.seccomp ?? input.unsetSeccomp,
     privileged: security.privileged,
@@ -56,7 +58,6 @@ export function podSpec(input: PodSpecInput): { spec: OciSpec; selinuxLabel: str
   const bindSysfs = security.namespaces.network === "node" && security.namespaces.userns?.mode === "pod";
   const groups = [...new Set([...input.user.additionalGids, ...security.supplementalGroups])].sort((a, b) => a - b);
   return {
-    selinuxLabel: labels?.process ?? "",
     spec: {
       ociVersion: OCI_VERSION,
       process: {
@@ -66,7 +67,7 @@ export function podSpec(input: PodSpecInput): { spec: OciSpec; selinuxLabel: str
         capabilities: capabilitySets(capabilities, []),
         noNewPrivileges: true,
         oomScoreAdj: clampOomScoreAdj(PAUSE_OOM_SCORE_ADJ, host.minOomScoreAdj),
-        ...(labels !== undefined && { selinuxLabel: labels.process }),
+        ...(labels !== undefined && !security.privileged && { selinuxLabel: labels.process }),
       },
       root: { path: input.rootfsPath, readonly: true },
       ...(security.namespaces.network !== "node" && input.hostname !== "" && { hostname: input.hostname }),

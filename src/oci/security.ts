@@ -1,5 +1,5 @@
 import { CridError } from "../base/errors.ts";
-import type { SecurityProfile, SelinuxOptions } from "../records/pod-config.ts";
+import type { SecurityProfile } from "../records/pod-config.ts";
 
 /** The profile that stands for RuntimeDefault under AppArmor: the administrator's, or the one that crid loads at its start. */
 export const DEFAULT_APPARMOR_PROFILE = "crid-default";
@@ -34,25 +34,4 @@ export function apparmorProfile(input: ApparmorInput): string | undefined {
   // Nobody asked, or RuntimeDefault.
   if (input.privileged || !input.loaded(DEFAULT_APPARMOR_PROFILE)) return undefined;
   return DEFAULT_APPARMOR_PROFILE;
-}
-
-/**
- * The SELinux labels of the process and of its files.
- *
- * @param options absent: take `podLabel`, that of the pod's process
- */
-export function selinuxLabels(
-  options: SelinuxOptions | undefined,
-  podLabel: string,
-  enabled: boolean,
-): { process: string; mount: string } | undefined {
-  if (!enabled) return undefined;
-  const [podUser = "system_u", podRole = "system_r", podType = "container_t", ...podLevel] = podLabel === "" ? [] : podLabel.split(":");
-  if (options === undefined && podLabel === "") return undefined;
-  const user = options?.user || podUser;
-  const level = options?.level || podLevel.join(":") || "s0";
-  return {
-    process: `${user}:${options?.role || podRole}:${options?.type || podType}:${level}`,
-    mount: `${user}:object_r:container_file_t:${level}`,
-  };
 }

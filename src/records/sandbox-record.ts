@@ -20,6 +20,8 @@ export interface SandboxRecord {
    * not-ready: stopped, or the pause process died.
    */
   state: "creating" | "ready" | "not-ready";
+  /** The pod's own SELinux level, with categories that no other pod has; absent without SELinux. */
+  selinuxLevel?: string;
   /** "" for pods on the host's network. Written before the namespace is made. */
   netnsPath: string;
   /** One per CNI network, in the order of the ADDs. Written with `pending: true` before the ADD. */

@@ -4,6 +4,7 @@ import os from "node:os";
 import path from "node:path";
 import { isErrno } from "../base/errors.ts";
 import { detachAll, MS_NODEV, MS_NOEXEC, MS_NOSUID, mount } from "../linux/mount.ts";
+import { lsetxattr } from "../linux/xattr.ts";
 import type { DnsConfig, PodConfig } from "../records/pod-config.ts";
 import type { SandboxSettings } from "./deps.ts";
 
@@ -47,6 +48,14 @@ export function makePodFiles(dirs: PodDirs, config: PodConfig): void {
   if (dirs.shm === HOST_SHM) return;
   mkdirSync(dirs.shm, { mode: 0o755 });
   mount("shm", dirs.shm, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, SHM_OPTIONS);
+}
+
+/** Gives the pod's files the label that its containers may read and write; "" = none. The host's own /dev/shm keeps its label. */
+export function labelPodFiles(dirs: PodDirs, label: string): void {
+  if (label === "") return;
+  for (const file of [dirs.resolvConf, dirs.hostname, dirs.hosts, ...(dirs.shm === HOST_SHM ? [] : [dirs.shm])]) {
+    lsetxattr(file, "security.selinux", Buffer.from(`${label}\0`));
+  }
 }
 
 /** Makes the bundle with its config.json. */

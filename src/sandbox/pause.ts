@@ -8,7 +8,7 @@ import { podSpec } from "../oci/pod-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
 import type { RootfsMount } from "../snapshot/snapshotter.ts";
 import type { SandboxDeps } from "./deps.ts";
-import { makeBundle, makePodFiles, podHostname, removePodDirs } from "./dirs.ts";
+import { labelPodFiles, makeBundle, makePodFiles, podHostname, removePodDirs } from "./dirs.ts";
 import { endProcess } from "./end-process.ts";
 import type { Env } from "./env.ts";
 import type { Pod } from "./pod.ts";
@@ -44,7 +44,10 @@ export async function startPause(env: Env, pod: Pod, options: PauseOptions): Pro
     deps.shims.start({ id: pod.id, bundle: pod.files.bundle, binary: handler.shimBinary, runtimeOptions: handler.options }, { signal }),
   );
   // While the shim starts: the daemon has nothing else to do for this pod.
-  const filed = timeline.run("make files", { signal, timeoutMs: TASK_TIMEOUT_MS }, () => makePodFiles(pod.files, pod.config));
+  const filed = timeline.run("make files", { signal, timeoutMs: TASK_TIMEOUT_MS }, () => {
+    makePodFiles(pod.files, pod.config);
+    labelPodFiles(pod.files, pod.selinuxLabels?.mount ?? "");
+  });
   const [started] = await Promise.allSettled([starting, filed]);
   if (started.status === "rejected") throw started.reason;
   const shim = started.value;
@@ -126,6 +129,7 @@ function pauseSpec(deps: SandboxDeps, pod: Pod, from: { handler: RuntimeHandler;
     shm: config.security.namespaces.ipc === "node" ? "" : files.shm,
     resolvConf: "",
     imageName: rootfs.imageName,
+    selinuxLevel: pod.record.selinuxLevel ?? "",
     annotations: passedOn(config.annotations, handler.podAnnotations),
     ...(deps.settings.unsetSeccomp !== undefined && { unsetSeccomp: deps.settings.unsetSeccomp }),
     host: deps.specHost,

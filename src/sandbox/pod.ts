@@ -1,7 +1,7 @@
 import { CridError } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import type { PodContext } from "../container/deps.ts";
-import { selinuxLabels } from "../oci/security.ts";
+import { podLabels, type SelinuxLabels } from "../oci/selinux.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import type { SandboxRecord } from "../records/sandbox-record.ts";
 import type { PodShim, SandboxDeps } from "./deps.ts";
@@ -88,7 +88,12 @@ export class Pod implements PodContext {
   }
 
   get selinuxLabel(): string {
-    return selinuxLabels(this.config.security.selinux, "", this.#deps.specHost.selinux)?.process ?? "";
+    return this.selinuxLabels?.process ?? "";
+  }
+
+  /** undefined without SELinux. */
+  get selinuxLabels(): SelinuxLabels | undefined {
+    return podLabels(this.config.security.selinux, this.#deps.specHost.selinux, this.#record.selinuxLevel ?? "");
   }
 
   /** Where the binaries of its runtime handler are now. @throws as `runtimeHandler` does */

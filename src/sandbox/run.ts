@@ -8,6 +8,7 @@ import { Rollback } from "../base/rollback.ts";
 import { linkSignals } from "../base/signals.ts";
 import { nowNanos } from "../base/time.ts";
 import { MS_BIND, mount } from "../linux/mount.ts";
+import { freeLevel, levelOf } from "../oci/selinux.ts";
 import { touchesInterfaces } from "../oci/sysctls.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import { type Env, publish } from "./env.ts";
@@ -54,6 +55,7 @@ export async function runPodSandbox(env: Env, request: RunRequest, options: { si
       createdAt: nowNanos(),
       state: "creating",
       ips: [],
+      ...planSelinux(env, config),
       ...planNetwork(id, config, deps),
     },
     deps,
@@ -109,6 +111,12 @@ async function makePod(env: Env, pod: Pod, options: { handler: RuntimeHandler; r
   await Promise.allSettled([namespace, network, process, created]);
   if (first !== undefined) throw first;
   options.signal.throwIfAborted();
+}
+
+/** Where SELinux is enabled: categories that no other pod has, unless the pod names its own. */
+function planSelinux({ deps, pods }: Env, config: PodConfig): { selinuxLevel?: string } {
+  if (deps.specHost.selinux === undefined || (config.security.selinux?.level ?? "") !== "") return {};
+  return { selinuxLevel: freeLevel(new Set([...pods.values()].map((pod) => levelOf(pod.selinuxLabel)))) };
 }
 
 /** runc writes sysctls when it creates the pause; those that name an interface need the interface (facts: shim.md). */

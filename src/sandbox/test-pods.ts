@@ -234,7 +234,6 @@ function specHost(): SpecHost {
     hugetlbController: false,
     seccomp: true,
     apparmor: false,
-    selinux: false,
     arch: process.arch,
     recursiveReadonly: true,
     rlimits: [],
