@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { type Duplex, duplexPair } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -212,9 +214,27 @@ test("streams broken at random points leave no descriptor, timer or memory", asy
     if (seed % 3 === 0) socket.close();
     else socket.terminate();
   };
+  const chatter = createServer((socket) => {
+    socket.on("error", () => {});
+    socket.pipe(socket);
+    socket.write(Buffer.alloc(300_000));
+  });
+  chatter.listen(0, "127.0.0.1");
+  await once(chatter, "listening");
+  const port = String((chatter.address() as AddressInfo).port);
+  const forwarded = async (seed: number): Promise<void> => {
+    const url = server.portForward({ sandboxId: "p1", ports: [] });
+    const client = await SpdyTestClient.dial(url, ["portforward.k8s.io"]);
+    for (const streamtype of ["error", "data"].slice(0, seed % 3)) {
+      const stream = await client.open({ streamtype, port, requestid: "1" });
+      if (streamtype === "data" && seed % 2 === 0) stream.output.write(Buffer.alloc(200_000));
+    }
+    if (seed % 5 !== 0) await delay(seed % 11);
+    client.close();
+  };
   const round = async (count: number): Promise<void> => {
     for (let at = 0; at < count; at += 20) {
-      await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 === 0 ? spdy(at + index) : channels(at + index))));
+      await Promise.all(Array.from({ length: 20 }, (_, index) => [spdy, channels, forwarded][index % 3]?.(at + index)));
     }
     while (targets.running > 0) await delay(20);
     await delay(200);
@@ -234,4 +254,5 @@ test("streams broken at random points leave no descriptor, timer or memory", asy
   assert.ok(after.fds <= before.fds + 2, `${after.fds} descriptors, ${before.fds} before`);
   assert.ok(after.heap < before.heap + 3_000_000, `${after.heap} bytes, ${before.heap} before`);
   await server.close();
+  chatter.close();
 });

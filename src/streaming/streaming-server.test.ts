@@ -218,3 +218,12 @@ test("idle connections are closed", async () => {
   await openStreams(client, ["error", "stdin", "stdout"]);
   await client.closed();
 });
+
+test("a connection on which only output goes is not idle", async () => {
+  await using fixture = await StreamingFixture.make(250);
+  const lines = "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.1; done";
+  const client = await SpdyTestClient.dial(fixture.exec(["sh", "-c", lines]), v4);
+  const { error, stdout } = await openStreams(client, ["error", "stdout"]);
+  assert.equal(await text(the(stdout).input), "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n");
+  assert.deepEqual(JSON.parse(await text(the(error).input)), success);
+});

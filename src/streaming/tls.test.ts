@@ -1,14 +1,17 @@
 import assert from "node:assert/strict";
-import { X509Certificate } from "node:crypto";
+import { randomBytes, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { buffer, text } from "node:stream/consumers";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type TLSSocket } from "node:tls";
+import { WebSocket } from "ws";
 import { silentLogger } from "../base/log.ts";
 import { selfSigned } from "./self-signed.ts";
+import { SpdyTestClient } from "./spdy/test-client.ts";
 import { StreamingServer } from "./streaming-server.ts";
 import { LocalTargets } from "./test-execer.ts";
 
@@ -64,6 +67,36 @@ test("without files the server makes a certificate of its own", async () => {
     socket.destroy();
     await server.close();
   }
+});
+
+test("an exec over TLS: SPDY and WebSocket, byte for byte", async () => {
+  const server = await serve({});
+  const request = { containerId: "c1", cmd: ["cat"], stdin: true, stdout: true, stderr: false, tty: false };
+  const said = randomBytes(3_000_000);
+  const socket = await dial(server);
+  socket.write(`POST ${new URL(server.exec(request)).pathname} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n`);
+  socket.write("X-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n");
+  await once(socket, "data");
+  const client = SpdyTestClient.over(socket);
+  const error = await client.open({ streamtype: "error" });
+  const stdin = await client.open({ streamtype: "stdin" });
+  const stdout = await client.open({ streamtype: "stdout" });
+  stdin.output.end(said);
+  assert.ok((await buffer(stdout.input)).equals(said));
+  assert.match(await text(error.input), /"Success"/);
+  client.close();
+
+  const webSocket = new WebSocket(server.exec(request).replace("https:", "wss:"), "v5.channel.k8s.io", { rejectUnauthorized: false });
+  const got: Buffer[] = [];
+  webSocket.on("message", (data: Buffer) => {
+    if (data[0] === 1) got.push(data.subarray(1));
+  });
+  await once(webSocket, "open");
+  webSocket.send(Buffer.concat([Buffer.from([0]), said]));
+  webSocket.send(Buffer.from([255, 0]));
+  await once(webSocket, "close");
+  assert.ok(Buffer.concat(got).equals(said));
+  await server.close();
 });
 
 test("configured files are served, renewed when they change, and kept while they are bad", async () => {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createCipheriv, createHash } from "node:crypto";
 import { once } from "node:events";
 import { get } from "node:http";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
@@ -107,6 +108,35 @@ for (const host of ["127.0.0.1", "::1"]) {
     client.close();
   });
 }
+
+test("much through several connections of one client at once, both ways, byte for byte", async () => {
+  await using fixture = await StreamingFixture.make();
+  const server = createServer({ allowHalfOpen: true }, (socket) => socket.pipe(socket));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const port = String((server.address() as AddressInfo).port);
+  const client = await SpdyTestClient.dial(fixture.server.portForward({ sandboxId: "p1", ports: [] }), ["portforward.k8s.io"]);
+  const one = async (requestid: string): Promise<void> => {
+    await client.open({ streamtype: "error", port, requestid });
+    const data = await client.open({ streamtype: "data", port, requestid });
+    const noise = createCipheriv("aes-128-ctr", Buffer.alloc(16, requestid), Buffer.alloc(16));
+    const [sent, got] = [createHash("sha256"), createHash("sha256")];
+    const sending = (async () => {
+      for (let at = 0; at < 100; at++) {
+        const block = noise.update(Buffer.alloc(100_003));
+        sent.update(block);
+        if (!data.output.write(block)) await once(data.output, "drain");
+      }
+      data.output.end();
+    })();
+    for await (const chunk of data.input as AsyncIterable<Buffer>) got.update(chunk);
+    await sending;
+    assert.equal(got.digest("hex"), sent.digest("hex"));
+  };
+  await Promise.all(["1", "2", "3"].map(one));
+  client.close();
+  server.close();
+});
 
 test("port-forward tunnelled through a WebSocket", async () => {
   await using fixture = await StreamingFixture.make();
