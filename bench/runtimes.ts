@@ -80,6 +80,7 @@ function crid(
       log: { level: "warn", format: "text" },
       grpc: { address: socket },
       metrics: { address: variant === "crid" ? cridMetrics : "" },
+      nri: { enabled: false },
       image: { snapshotter: variant === "crid" ? "auto" : "overlayfs" },
       runtime: { handlers: { runc: { shim: join(tools, "bin/containerd-shim-runc-v2"), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir },

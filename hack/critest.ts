@@ -65,7 +65,7 @@ report();
 async function validate(run: number): Promise<{ results: SpecResult[]; ms: number }> {
   const { focus } = values;
   const results: SpecResult[] = [];
-  const common = { socket: runtime.socket, parallel };
+  const common = { socket: runtime.socket, nriSocket: runtime.nriSocket, parallel };
   const spdy = await runCritest({ ...common, directory: join(directory, `${run}-spdy`), focus, skip: digestSpec });
   results.push(...spdy.results);
   if (focus === undefined || new RegExp(focus).test(`[k8s.io] Image Manager ${digestSpec}`)) {
@@ -93,7 +93,7 @@ async function validate(run: number): Promise<{ results: SpecResult[]; ms: numbe
 async function benchmark(run: number): Promise<{ results: SpecResult[]; ms: number }> {
   const place = join(directory, `${run}-benchmark`);
   const flags = ["-benchmark", ...benchmarkParameters(place)];
-  return runCritest({ socket: runtime.socket, parallel: 1, directory: place, focus: values.focus, flags });
+  return runCritest({ socket: runtime.socket, nriSocket: runtime.nriSocket, parallel: 1, directory: place, focus: values.focus, flags });
 }
 
 function report(): void {

@@ -22,6 +22,7 @@ writeFileSync(
     root: join(directory, "root"),
     state: join(directory, "state"),
     metrics: { address: "" },
+    nri: { socket: join(directory, "nri.sock"), pluginDir: join(directory, "plugins") },
     cni: { binDirs: [directory], confDir: join(directory, "net.d") },
   }),
 );

@@ -7,6 +7,7 @@ import { namespace, startDrivers } from "./compose/drivers.ts";
 import { startEdge } from "./compose/edge.ts";
 import type { DaemonOptions } from "./compose/options.ts";
 import { pathsOf } from "./compose/paths.ts";
+import { startNri } from "./compose/plugins.ts";
 import type { Containers } from "./container/containers.ts";
 import { isHostMountKey } from "./image/host-mounts.ts";
 import { limitMallocArenas } from "./linux/memory.ts";
@@ -87,6 +88,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     { signal: stopping.signal },
   ).catch((error: unknown) => log.error({ err: error }, "recovery failed"));
   stack.defer(async () => void (await recovered));
+  const { nri } = drivers;
+  if (nri !== undefined)
+    recovered.then(() => startNri(nri, domain)).catch((error: unknown) => log.error({ err: error }, "letting NRI plugins in failed"));
 
   await startEdge(options, { paths, domain, drivers, metrics, stack });
   stack.defer(() => stopping.abort(new CridError("unavailable", "the daemon is stopping")));

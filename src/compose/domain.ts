@@ -70,6 +70,7 @@ export async function makeDomain(options: DaemonOptions, parts: Parts): Promise<
     cgroups,
     cgroupsPath: (parent, id) => containerCgroupPath(parent, id, cgroupDriver),
     images,
+    ...(drivers.nri && { plugins: drivers.nri }),
     specHost,
     settings,
     log,
@@ -83,6 +84,7 @@ export async function makeDomain(options: DaemonOptions, parts: Parts): Promise<
     cgroups,
     cdi: drivers.cdi,
     classes: drivers.classes,
+    ...(drivers.nri && { plugins: drivers.nri }),
     table: store.containers,
     paths: { containersDir: paths.containers, bundlesDir: paths.bundles },
     host: specHost,
@@ -99,6 +101,7 @@ export async function makeDomain(options: DaemonOptions, parts: Parts): Promise<
     pods: () => sandboxes.countByState(),
     containers: () => countBy(containers.list().map(({ state }) => state)),
     images: () => images.list().length,
+    nriPlugins: () => drivers.nri?.plugins.length ?? 0,
     cniRetries: () => sandboxes.retries.list().length,
   });
   return { settings, sandboxes, containers, images };

@@ -10,6 +10,7 @@ import { ContentStore } from "../content/content-store.ts";
 import { LoggerClient } from "../logger/logger-client.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { NetnsDriver } from "../netns/netns.ts";
+import type { Nri } from "../nri/nri.ts";
 import { Registry } from "../registry/registry.ts";
 import { EventServer } from "../shim/event-server.ts";
 import { Shims } from "../shim/shims.ts";
@@ -17,6 +18,7 @@ import { openSnapshotter } from "../snapshot/open-snapshotter.ts";
 import type { Snapshotter } from "../snapshot/snapshotter.ts";
 import type { DaemonOptions } from "./options.ts";
 import type { Paths } from "./paths.ts";
+import { openNri } from "./plugins.ts";
 
 /** Part of the shims' addresses, and of the names that containerd's tools show. */
 export const namespace = "k8s.io";
@@ -38,6 +40,8 @@ export interface Drivers {
   logger: LoggerClient;
   cdi: Cdi;
   classes: { blockIo: BlockIoClasses; rdt: RdtClasses };
+  /** undefined: NRI is off. */
+  nri: Nri | undefined;
 }
 
 /** What is started here is stopped by `stack`. */
@@ -84,5 +88,7 @@ export async function startDrivers(options: DaemonOptions, paths: Paths, metrics
     blockIo: new BlockIoClasses({ ...config.runtime.blockio, log }),
     rdt: new RdtClasses({ ...config.runtime.rdt, log }),
   };
-  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger, cdi, classes };
+  const nri = await openNri(config, metrics, log);
+  stack.defer(() => nri?.close());
+  return { cgroups, cgroupDriver, content, snapshotter, registry, unpacker, netns, cni, events, shims, logger, cdi, classes, nri };
 }

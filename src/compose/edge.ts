@@ -47,6 +47,7 @@ export async function startEdge(
       },
       cni: drivers.cni.status(),
       cniRetries: sandboxes.retries.list(),
+      nri: { enabled: config.nri.enabled, plugins: drivers.nri?.plugins ?? [] },
       cdi: await drivers.cdi.status(),
       blockio: await drivers.classes.blockIo.status(),
       rdt: await drivers.classes.rdt.status(),

@@ -1,6 +1,7 @@
 import { CridError } from "../base/errors.ts";
 import { JoinedCalls } from "../base/joined-calls.ts";
 import { KeyedMutex, raceAbort } from "../base/keyed-mutex.ts";
+import type { Container as PluginContainer, LinuxResources as PluginResources } from "../nri/messages.ts";
 import type { ContainerConfig } from "../records/container-config.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { LinuxResources } from "../records/pod-config.ts";
@@ -15,6 +16,7 @@ import { type ExecSyncResult, execSync } from "./exec-sync.ts";
 import { taskEnded } from "./exit.ts";
 import { type ContainerFilter, matches } from "./filter.ts";
 import { PodOomCounts } from "./oom-counts.ts";
+import { listForPlugins } from "./plugins.ts";
 import { adoptContainer, loadContainers, loseContainer, undoCreation } from "./recover.ts";
 import { removeContainer } from "./remove.ts";
 import { reopenLog } from "./reopen-log.ts";
@@ -22,7 +24,7 @@ import { startContainer } from "./start.ts";
 import type { ContainerState } from "./status.ts";
 import { stopContainer } from "./stop.ts";
 import type { StreamIo } from "./stream-io.ts";
-import { updateResources } from "./update.ts";
+import { updateByPlugin, updateResources } from "./update.ts";
 
 /** A container as readers see it. */
 export interface ContainerView {
@@ -33,7 +35,7 @@ export interface ContainerView {
 export type { ExecSyncResult };
 
 /** What a Containers is made of; the rest of the context is its own. */
-export type ContainersOptions = Omit<ContainerContext, "entries" | "locks" | "oomCounts" | "shutdown">;
+export type ContainersOptions = Omit<ContainerContext, "entries" | "locks" | "limitLocks" | "oomCounts" | "shutdown">;
 
 /** How long a creation or start goes on when its caller is gone, so that the caller's retry finds it done. */
 const ABANDONED_GRACE_MS = 120_000;
@@ -50,8 +52,8 @@ export class Containers {
 
   constructor(options: ContainersOptions) {
     this.events = options.events;
-    const own = { entries: new Map<string, ContainerEntry>(), locks: new KeyedMutex(), oomCounts: new PodOomCounts() };
-    this.#context = { ...options, ...own, shutdown: this.#shutdown.signal };
+    const own = { entries: new Map<string, ContainerEntry>(), locks: new KeyedMutex(), limitLocks: new KeyedMutex() };
+    this.#context = { ...options, ...own, oomCounts: new PodOomCounts(), shutdown: this.#shutdown.signal };
   }
 
   /**
@@ -84,7 +86,7 @@ export class Containers {
     if (entry === undefined) return;
     await stopContainer(this.#context, entry, options);
     // A shim ends with its pod only when no task is left in it.
-    await raceAbort(entry.taskRemoval, options.signal);
+    await raceAbort(Promise.all([entry.taskRemoval, entry.notices]), options.signal);
   }
 
   /** Kills it if it runs, and removes everything of it. Succeeds when it does not exist. */
@@ -138,6 +140,25 @@ export class Containers {
   /** @throws not-found, failed-precondition (not running) */
   async reopenLog(id: string, options: { signal: AbortSignal }): Promise<void> {
     return reopenLog(this.#context, getEntry(this.#context, id), options);
+  }
+
+  // What NRI plugins see, and do by themselves.
+
+  /** Those that are created or run, for a plugin that is new. */
+  async listForPlugins(): Promise<PluginContainer[]> {
+    return listForPlugins(this.#context);
+  }
+
+  /** Sets what the plugin sets of the limits of a created or running container. @throws not-found */
+  async updateByPlugin(id: string, resources: PluginResources, options: { signal: AbortSignal }): Promise<void> {
+    return updateByPlugin(this.#context, getEntry(this.#context, id), resources, options);
+  }
+
+  /** Ends a container because a plugin says so. @throws not-found */
+  async evict(id: string, reason: string, options: { signal: AbortSignal }): Promise<void> {
+    const entry = getEntry(this.#context, id);
+    this.#context.log.warn({ container: entry.id, reason }, "an NRI plugin evicts a container");
+    await stopContainer(this.#context, entry, { graceMs: 0, ...options });
   }
 
   // What recovery/ needs.

@@ -3,6 +3,7 @@ import { CridError } from "../base/errors.ts";
 import type { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Logger } from "../base/log.ts";
 import type { SpecHost } from "../oci/host.ts";
+import type { ContainerRecord } from "../records/container-record.ts";
 import type { SecurityProfile } from "../records/pod-config.ts";
 import type {
   CdiDevices,
@@ -10,6 +11,7 @@ import type {
   ContainerImages,
   ContainerLogger,
   ContainerPaths,
+  ContainerPlugins,
   ContainerTable,
   PodContext,
   Pods,
@@ -30,6 +32,8 @@ export interface ContainerContext {
   readonly oomCounts: PodOomCounts;
   readonly cdi: CdiDevices;
   readonly classes: ResourceClasses;
+  /** Absent: NRI is off. */
+  readonly plugins?: ContainerPlugins;
   readonly table: ContainerTable;
   readonly paths: ContainerPaths;
   readonly host: SpecHost;
@@ -40,6 +44,11 @@ export interface ContainerContext {
   readonly entries: Map<string, ContainerEntry>;
   /** By container id. */
   readonly locks: KeyedMutex;
+  /**
+   * By container id: who changes its limits, and the moment in which its task comes to be. Taken after `locks`, and never kept while anything
+   * else is waited for but the shim: plugins change the limits of containers that others are at work on.
+   */
+  readonly limitLocks: KeyedMutex;
   /** Aborts when the daemon stops: watching ends, containers live on. */
   readonly shutdown: AbortSignal;
 }
@@ -56,6 +65,11 @@ export interface ContainerSettings {
 export const bundlePath = (context: Pick<ContainerContext, "paths">, id: string): string => join(context.paths.bundlesDir, id);
 /** Fifos of a container's process, and of the execs in it. */
 export const ioPath = (context: Pick<ContainerContext, "paths">, id: string): string => join(bundlePath(context, id), "io");
+/** The OCI cgroupsPath of the container: its pod's, or what a plugin has set. undefined when the pod is gone. */
+export function cgroupsPathOf(context: Pick<ContainerContext, "pods">, record: ContainerRecord): string | undefined {
+  return record.cgroupsPath ?? context.pods.find(record.sandboxId)?.containerCgroupsPath(record.id);
+}
+
 export const dataPath = (context: Pick<ContainerContext, "paths">, id: string): string => join(context.paths.containersDir, id);
 
 /** The container with this id or unique prefix, undefined when there is none. @throws invalid-argument when several match */

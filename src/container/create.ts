@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { CridError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import { newId, shortId } from "../base/ids.ts";
+import { toJson } from "../base/json.ts";
 import { Rollback } from "../base/rollback.ts";
 import { nowNanos } from "../base/time.ts";
 import { signalNumber } from "../linux/signals.ts";
@@ -21,6 +22,7 @@ import { bundlePath, type ContainerContext, dataPath, ioPath, readyPod } from ".
 import type { PodContext } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { hostBind, hostDevices, requestedDevices } from "./host-lookups.ts";
+import { adjustByPlugins, tellPlugins, tellUndone } from "./plugins.ts";
 import { idmapOf, podBinds, userMapsOf } from "./pod-binds.ts";
 import { labelled, relabel } from "./relabel.ts";
 import { addResourceClasses } from "./resource-classes.ts";
@@ -71,6 +73,13 @@ export async function createContainer(
     rollback.push("directories", () => removeDirectories(context, id));
     makeBundle(context, id);
     const { spec, extraBinds } = await buildSpec(context, { id, pod, config, image, rootfs, volumes, rollback, signal });
+    // Until the container can be listed: a plugin that comes meanwhile learns of it either way, and once.
+    using _hold = await context.plugins?.enter(options);
+    let adjusted = record;
+    if (context.plugins?.adjusting === true) {
+      rollback.push("plugins", (undo) => tellUndone(context, { record, pod, spec }, undo));
+      adjusted = await adjustByPlugins(context, { record, pod, spec }, options);
+    }
     writeBundle(context, id, spec, labelled(rootfs, spec.linux.mountLabel));
     await failpoint("container.create.after-bundle", { signal });
     context.log.debug({ container: id, mounts: spec.mounts.length, extraBinds }, "spec written");
@@ -79,11 +88,12 @@ export async function createContainer(
     // The pod may have been stopped meanwhile; whoever removes it does not see a container that is being created.
     readyPod(pod, step);
     const { uid, gid, additionalGids } = spec.process.user;
-    const entry = new ContainerEntry({ ...record, user: { uid, gid, supplementalGroups: additionalGids } }, context.table);
+    const entry = new ContainerEntry({ ...adjusted, user: { uid, gid, supplementalGroups: additionalGids } }, context.table);
     entry.process = spec.process;
     entry.update((status) => ({ ...status, createdAt: nowNanos(), creating: false }));
     context.entries.set(id, entry);
     rollback.disarm();
+    void tellPlugins(context, entry, "PostCreateContainer");
     context.events.publish({ type: "created", containerId: id, sandboxId: pod.id, at: entry.record.status.createdAt });
     return id;
   } catch (error) {
@@ -223,7 +233,7 @@ function makeBundle(context: ContainerContext, id: string): void {
 /** The spec, and the mounts that StartContainer hands to the shim: they must not depend on what a newer daemon would make of the image. */
 function writeBundle(context: ContainerContext, id: string, spec: OciSpec, rootfs: readonly RootfsMount[]): void {
   const bundle = bundlePath(context, id);
-  writeFileSync(join(bundle, "config.json"), JSON.stringify(spec), { mode: 0o600 });
+  writeFileSync(join(bundle, "config.json"), toJson(spec), { mode: 0o600 });
   writeFileSync(join(bundle, "mounts.json"), JSON.stringify(rootfs), { mode: 0o600 });
 }
 

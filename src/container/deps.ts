@@ -1,6 +1,7 @@
 import type { Writable } from "node:stream";
 import type { ResolvedEdits } from "../cdi/cdi.ts";
 import type { BlockIoLimits } from "../classes/block-io.ts";
+import type { ContainerAdjustment, ContainerRequest, LinuxResources as PluginResources, PodSandbox } from "../nri/messages.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import type { PodConfig } from "../records/pod-config.ts";
@@ -60,8 +61,28 @@ export interface PodContext {
     podAnnotations: readonly string[];
     containerAnnotations: readonly string[];
   };
+  /** As NRI plugins see it. */
+  forPlugins(): PodSandbox;
   /** Connects to the pod's shim if need be. @throws unavailable when it is dead */
   shim(o: { signal: AbortSignal }): Promise<ContainerShim>;
+}
+
+/** The NRI plugins of the node, as containers need them. */
+export interface ContainerPlugins {
+  /** Whether any is there to be told. */
+  readonly active: boolean;
+  /** Whether anybody, a plugin or the built-in validator, has a say in what is created. */
+  readonly adjusting: boolean;
+  /** Waits while a new plugin learns of what there is. Held from a container's first event until it can be listed. */
+  enter(o: { signal: AbortSignal }): Promise<Disposable>;
+  createContainer(request: ContainerRequest, o: { signal: AbortSignal }): Promise<ContainerAdjustment>;
+  updateContainer(request: ContainerRequest & { resources: PluginResources }, o: { signal: AbortSignal }): Promise<PluginResources>;
+  stopContainer(request: ContainerRequest, o: { signal: AbortSignal }): Promise<void>;
+  containerEvent(
+    event: "PostCreateContainer" | "StartContainer" | "PostStartContainer" | "PostUpdateContainer" | "RemoveContainer",
+    request: ContainerRequest,
+    o: { signal: AbortSignal },
+  ): Promise<void>;
 }
 
 export interface Pods {

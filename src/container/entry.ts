@@ -21,13 +21,20 @@ export class ContainerEntry {
   ending: Promise<void> | undefined;
   /** The task's removal from the shim, which follows the exit. Never rejects. */
   taskRemoval: Promise<void> = Promise.resolve();
+  /** The plugins have been told, or are being told, that it has ended. */
+  stopTold: boolean;
+  /** The same of its removal. */
+  removalTold = false;
+  /** What plugins are told of it, one after the other. Never rejects. */
+  notices: Promise<void> = Promise.resolve();
   /** Of the spec in the bundle: what an exec is made from. Read when first needed. */
   process: OciProcess | undefined;
 
   constructor(record: ContainerRecord, table: ContainerTable) {
     this.#record = record;
     this.#table = table;
-    if (record.status.finishedAt !== 0n) this.#exited.resolve();
+    this.stopTold = record.status.finishedAt !== 0n;
+    if (this.stopTold) this.#exited.resolve();
   }
 
   get record(): ContainerRecord {

@@ -1,13 +1,12 @@
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CridError, isKind, messageOf } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
 import { linkSignals } from "../base/signals.ts";
 import { execProcess } from "../oci/exec-process.ts";
-import type { OciProcess, OciSpec } from "../oci/spec.ts";
-import { bundlePath, type ContainerContext, ioPath } from "./context.ts";
+import type { OciProcess } from "../oci/spec.ts";
+import { readSpec } from "./bundle-spec.ts";
+import { type ContainerContext, ioPath } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
 import { ExecIo } from "./exec-io.ts";
@@ -189,8 +188,7 @@ async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boo
 /** The container's own process, from its bundle. */
 async function processOf(context: ContainerContext, entry: ContainerEntry): Promise<OciProcess> {
   if (entry.process === undefined) {
-    const spec = JSON.parse(await readFile(join(bundlePath(context, entry.id), "config.json"), "utf8")) as OciSpec;
-    entry.process = spec.process;
+    entry.process = (await readSpec(context, entry.id)).process;
   }
   return entry.process;
 }

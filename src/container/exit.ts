@@ -4,10 +4,11 @@ import { shortId } from "../base/ids.ts";
 import { nowNanos } from "../base/time.ts";
 import type { ContainerStatusRecord } from "../records/container-record.ts";
 import type { TaskExit } from "../shim/task-types.ts";
-import { bundlePath, type ContainerContext } from "./context.ts";
+import { bundlePath, type ContainerContext, cgroupsPathOf } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
 import { clearLostCreate, settleCreate } from "./lost-create.ts";
+import { tellStopped } from "./plugins.ts";
 import { UNKNOWN_EXIT } from "./status.ts";
 
 /** Removing a task runs the low-level runtime once; a wedged one must not keep a container from being reported as exited. */
@@ -115,6 +116,7 @@ async function recordExit(
     sandboxId: entry.record.sandboxId,
     at: entry.record.status.finishedAt,
   });
+  void tellStopped(context, entry);
 }
 
 /** The words that the kubelet and its tests look for. A container that ended well was not ended by the OOM killer, whatever a child met. */
@@ -130,7 +132,7 @@ async function wasOomKilled(context: ContainerContext, entry: ContainerEntry, ex
     const claimed = await context.oomCounts.claim(context, entry);
     if (exit.exitStatus === 0) return false;
     if (entry.oomSeen || claimed > 0) return true;
-    const path = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
+    const path = cgroupsPathOf(context, entry.record);
     return path !== undefined && (await context.cgroups.oomKills(path)) > 0;
   } catch (error) {
     context.log.warn({ container: entry.id, err: error }, "reading the OOM count of the container's cgroup failed");
@@ -188,7 +190,7 @@ export async function undoCreate(
 ): Promise<void> {
   const { id } = entry;
   if (await settleCreate(shim, id, options)) return killTask(shim, id, options);
-  const cgroup = context.pods.get(entry.record.sandboxId).containerCgroupsPath(id);
+  const cgroup = entry.record.cgroupsPath ?? context.pods.get(entry.record.sandboxId).containerCgroupsPath(id);
   await clearLostCreate(context, { id, bundle: bundlePath(context, id), binary: shim.address.binary, cgroup }, options);
 }
 

@@ -2,7 +2,7 @@ import { CridError, isKind } from "../base/errors.ts";
 import { nowNanos } from "../base/time.ts";
 import { processStart } from "../linux/process.ts";
 import type { ContainerRecord } from "../records/container-record.ts";
-import { bundlePath, type ContainerContext } from "./context.ts";
+import { bundlePath, type ContainerContext, cgroupsPathOf } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import { ContainerEntry } from "./entry.ts";
 import { killTask, taskEnded, taskLost, undoCreate, watchExit, withoutProcess } from "./exit.ts";
@@ -117,7 +117,7 @@ export async function loseContainer(context: ContainerContext, entry: ContainerE
 
 /** Best effort: what is left is swept at a start that no record keeps from it. */
 async function clearAfterShim(context: ContainerContext, entry: ContainerEntry, binary: string): Promise<void> {
-  const cgroup = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
+  const cgroup = cgroupsPathOf(context, entry.record);
   if (cgroup === undefined) return;
   const task = { id: entry.id, bundle: bundlePath(context, entry.id), binary, cgroup };
   await clearLostCreate(context, task, { signal: AbortSignal.timeout(CLEAR_TIMEOUT_MS) }).catch((error: unknown) => {

@@ -10,6 +10,7 @@ import type { ContainerRecord } from "../records/container-record.ts";
 import { bundlePath, type ContainerContext, dataPath } from "./context.ts";
 import type { ContainerEntry } from "./entry.ts";
 import { killTask, undoCreate, withoutProcess } from "./exit.ts";
+import { tellPlugins, tellStopped } from "./plugins.ts";
 import { stopContainer } from "./stop.ts";
 
 /**
@@ -28,6 +29,13 @@ export async function removeContainer(context: ContainerContext, entry: Containe
     if (!entry.record.status.removing) entry.update((status) => ({ ...status, removing: true }));
     await failpoint("container.remove.after-mark", { signal });
     await raceAbort(entry.taskRemoval, signal);
+    // One that never ran ends here, for plugins.
+    void tellStopped(context, entry);
+    if (!entry.removalTold) {
+      entry.removalTold = true;
+      void tellPlugins(context, entry, "RemoveContainer");
+    }
+    await raceAbort(entry.notices, signal);
     await removeLeftTask(context, entry, signal);
     await releaseResources(context, entry.record);
     await failpoint("container.remove.before-record", { signal });

@@ -1,4 +1,6 @@
 import { classFromAnnotations } from "../classes/class-name.ts";
+import type { LinuxResources } from "../nri/messages.ts";
+import type { AdjustmentInputs } from "../oci/adjust-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
 import type { ContainerConfig } from "../records/container-config.ts";
 import type { PodConfig } from "../records/pod-config.ts";
@@ -20,4 +22,22 @@ export async function addResourceClasses(classes: ResourceClasses, config: Conta
     const group = await classes.rdt.resolve(rdt);
     if (group !== undefined) spec.linux.intelRdt = group;
   }
+}
+
+/**
+ * What the classes stand for that NRI plugins name in a container's limits; "" takes it out of its class.
+ *
+ * @throws failed-precondition, invalid-argument: a class that does not exist, or that this node cannot have
+ */
+export async function namedClasses(
+  classes: ResourceClasses,
+  limits: LinuxResources | null | undefined,
+): Promise<Pick<AdjustmentInputs, "blockIo" | "rdt">> {
+  const { blockioClass, rdtClass } = limits ?? {};
+  return {
+    ...(blockioClass && {
+      blockIo: { settings: blockioClass.value === "" ? undefined : await classes.blockIo.resolve(blockioClass.value) },
+    }),
+    ...(rdtClass && { rdt: { settings: rdtClass.value === "" ? undefined : await classes.rdt.resolve(rdtClass.value) } }),
+  };
 }

@@ -14,6 +14,7 @@ import type { RootfsMount } from "../snapshot/snapshotter.ts";
 import { bundlePath, type ContainerContext, ioPath, readyPod } from "./context.ts";
 import type { ContainerEntry } from "./entry.ts";
 import { killTask, undoCreate, watchExit, withoutProcess } from "./exit.ts";
+import { askToStart, tellPlugins, tellStopped } from "./plugins.ts";
 import { userMapsOf } from "./pod-binds.ts";
 import { expectState, START_ERROR } from "./status.ts";
 import { targetPid } from "./target.ts";
@@ -64,6 +65,7 @@ export async function startContainer(context: ContainerContext, entry: Container
       reason: START_ERROR.reason,
       message: messageOf(failure),
     }));
+    void tellStopped(context, entry);
     throw failure;
   } finally {
     entry.starting = false;
@@ -86,21 +88,18 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
 
   const bundle = bundlePath(context, id);
   const rootfs = JSON.parse(await readFile(join(bundle, "mounts.json"), "utf8")) as RootfsMount[];
-  entry.update((status) => ({ ...status, process: { pid: 0, pidStart: "", shim: shim.address } }));
   // What the shim answers with an error it has undone itself; what we give up goes on in it.
   let givenUp = false;
   rollback.push("task", (undo) => (givenUp ? undoCreate(context, entry, shim, undo) : killTask(shim, id, undo)));
   await failpoint("container.start.before-create", { signal });
   const runtimeOptions = ioOwned(pod.runtime.options, config, entry);
-  const { pid } = await shim.create({ id, bundle, rootfs, terminal: config.tty, ...stdio, runtimeOptions }, { signal }).catch((error) => {
-    givenUp = signal.aborted || isKind(error, "unavailable");
-    throw error;
-  });
+  const pid = await createTask();
   const pidStart = processStart(pid) ?? "";
   const exit = shim.wait(id, { signal: context.shutdown });
   // It is awaited below, but only if the start succeeds.
   exit.catch(() => {});
   await failpoint("container.start.after-create", { signal });
+  await askToStart(context, entry, pid, { signal });
   // Taken before: a short process has ended, with its own time, before the shim answers.
   const startedAt = nowNanos();
   // The shim holds the fifos now; the logger lets go, so that it sees the end when the last writer is gone.
@@ -109,6 +108,19 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   await failpoint("container.start.after-start", { signal });
   context.events.publish({ type: "started", containerId: id, sandboxId: pod.id, at: entry.record.status.startedAt });
   void watchExit(context, entry, shim, exit);
+  void tellPlugins(context, entry, "PostStartContainer");
+
+  /** New limits are either in the spec that the runtime reads, or set on the task that it has made. */
+  async function createTask(): Promise<number> {
+    using _limits = await context.limitLocks.acquire(id, { signal });
+    entry.update((status) => ({ ...status, process: { pid: 0, pidStart: "", shim: shim.address } }));
+    try {
+      return (await shim.create({ id, bundle, rootfs, terminal: config.tty, ...stdio, runtimeOptions }, { signal })).pid;
+    } catch (error) {
+      givenUp = signal.aborted || isKind(error, "unavailable");
+      throw error;
+    }
+  }
 }
 
 /** In a user namespace the pipes of stdio must belong to the mapped user, or the process cannot reopen /dev/stdout. */

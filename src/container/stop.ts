@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { CridError, isKind } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
-import type { ContainerContext } from "./context.ts";
+import { type ContainerContext, cgroupsPathOf } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
 import { taskLost } from "./exit.ts";
@@ -71,7 +71,7 @@ async function kill(shim: ContainerShim, entry: ContainerEntry, how: { signal: n
 }
 
 async function killCgroup(context: ContainerContext, entry: ContainerEntry): Promise<void> {
-  const path = context.pods.find(entry.record.sandboxId)?.containerCgroupsPath(entry.id);
+  const path = cgroupsPathOf(context, entry.record);
   if (path === undefined) return;
   await context.cgroups.killAll(path).catch((error: unknown) => {
     context.log.warn({ container: entry.id, err: error }, "killing the container's cgroup failed");

@@ -196,6 +196,7 @@ export async function containerBed(shimBinary: string, settings: { drainExecTime
         shm: join(files, "shm"),
       },
       selinuxLabel: "",
+      forPlugins: () => ({ id }),
       runtime: { options, shimBinary, podAnnotations: [], containerAnnotations: [] },
       shim: async (o: { signal: AbortSignal }) => (shim ??= await shims.connect(id, address, o)),
       shimPid: () => shimPid,

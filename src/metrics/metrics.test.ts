@@ -7,7 +7,13 @@ import { serveMetrics } from "./serve.ts";
 
 test("what was observed is served", async () => {
   const metrics = createMetrics();
-  metrics.watch({ pods: () => ({ ready: 2, "not-ready": 1 }), containers: () => ({ running: 3 }), images: () => 4, cniRetries: () => 1 });
+  metrics.watch({
+    pods: () => ({ ready: 2, "not-ready": 1 }),
+    containers: () => ({ running: 3 }),
+    images: () => 4,
+    cniRetries: () => 1,
+    nriPlugins: () => 0,
+  });
   metrics.rpc("RunPodSandbox", "OK", 0.08);
   metrics.cniOperation({ command: "ADD", plugin: "bridge", network: "n", ms: 35, ok: true });
   metrics.pull("ok", 2, 1000);

@@ -23,8 +23,18 @@ export interface Metrics {
   step(operation: string, step: string, seconds: number): void;
   /** A reader of GetContainerEvents was dropped, as it did not keep up. */
   eventReaderDropped(): void;
+  /** One call of an NRI plugin. */
+  nriCall(call: { plugin: string; event: string; seconds: number; result: string }): void;
+  /** An NRI plugin was cut off, or went. */
+  nriCutOff(plugin: string, reason: string): void;
   /** Sets where the numbers of pods, containers and waiting CNI retries come from. */
-  watch(sources: { pods: CountByState; containers: CountByState; images: () => number; cniRetries: () => number }): void;
+  watch(sources: {
+    pods: CountByState;
+    containers: CountByState;
+    images: () => number;
+    cniRetries: () => number;
+    nriPlugins: () => number;
+  }): void;
 }
 
 /** What the HTTP server needs of a registry. */
@@ -87,6 +97,19 @@ export function createMetrics(): Metrics {
     help: "Callers of GetContainerEvents that were dropped, as they did not keep up.",
     registers,
   });
+  const nriCalls = new Histogram({
+    name: "crid_nri_call_duration_seconds",
+    help: "Duration of calls of NRI plugins by plugin, event and result (ok, error: it refused, cut-off: no answer).",
+    labelNames: ["plugin", "event", "result"],
+    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5],
+    registers,
+  });
+  const nriCutOffs = new Counter({
+    name: "crid_nri_plugins_cut_off_total",
+    help: "Connections of NRI plugins that ended, by plugin and kind of the reason (canceled: the daemon stops).",
+    labelNames: ["plugin", "reason"],
+    registers,
+  });
   eventLoopDelay(registers);
   return {
     registry,
@@ -102,6 +125,8 @@ export function createMetrics(): Metrics {
     verified: (kind, result) => verified.inc({ kind, result }),
     step: (operation, step, seconds) => steps.observe({ operation, step }, seconds),
     eventReaderDropped: () => droppedReaders.inc(),
+    nriCall: ({ plugin, event, seconds, result }) => nriCalls.observe({ plugin, event, result }, seconds),
+    nriCutOff: (plugin, reason) => nriCutOffs.inc({ plugin, reason }),
     watch: (sources) => watch(registers, sources),
   };
 }
@@ -155,5 +180,6 @@ function watch(registers: Registry[], sources: Parameters<Metrics["watch"]>[0]):
   byState("crid_pods", "Pod sandboxes by state.", sources.pods);
   byState("crid_containers", "Containers by state.", sources.containers);
   single("crid_images", "Images.", sources.images);
+  single("crid_nri_plugins", "NRI plugins that are registered.", sources.nriPlugins);
   single("crid_cni_retries", "CNI DELs that failed and wait for their next attempt.", sources.cniRetries);
 }

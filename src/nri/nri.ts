@@ -42,6 +42,8 @@ export interface NriOptions {
   runtime: { name: string; version: string };
   log: Logger;
   onCall: PluginOptions["onCall"];
+  /** A plugin is gone; `reason` is the kind of the error. */
+  onCutOff(plugin: string, reason: string): void;
 }
 
 /** What plugins see of the runtime and do to it, by itself and not in answer to a request. */
@@ -74,18 +76,36 @@ export class Nri {
   /** In the order of their indices, and for the same index in that of their arrival. */
   #plugins: Plugin[] = [];
   #synchronizing = 0;
+  readonly #preinstalled: readonly Preinstalled[];
   /** Closed until the pre-installed plugins are there: what is created before would miss them. */
   #opening: Promise<Disposable> | undefined;
 
-  constructor(options: NriOptions) {
+  private constructor(options: NriOptions, preinstalled: readonly Preinstalled[]) {
     this.#options = options;
-    this.#opening = this.#gate.close({ signal: this.#stop.signal });
+    this.#preinstalled = preinstalled;
+    if (preinstalled.length > 0) this.#opening = this.#gate.close({ signal: this.#stop.signal });
     this.#socket = options.disableConnections ? undefined : new PluginSocket(options.socket, (socket) => this.#accept(socket));
   }
 
-  /** Whether anybody is there to be told or asked. When not, requests need not be made. */
+  /** Looks for the pre-installed plugins; if there are any, nothing is created until `start` has come to its end. */
+  static async open(options: NriOptions): Promise<Nri> {
+    const { pluginPath, pluginConfigPath, log } = options;
+    try {
+      return new Nri(options, await findPreinstalled({ plugins: pluginPath, configs: pluginConfigPath }, log));
+    } catch (error) {
+      log.error({ err: error }, "the pre-installed NRI plugins are not started");
+      return new Nri(options, []);
+    }
+  }
+
+  /** Whether any plugin is there to be told. When not, requests need not be made. */
   get active(): boolean {
-    return this.#plugins.length > 0 || this.#synchronizing > 0 || this.#options.validator.enable;
+    return this.#plugins.length > 0 || this.#synchronizing > 0;
+  }
+
+  /** Whether anybody has a say in what is created: plugins, or the built-in validator. */
+  get adjusting(): boolean {
+    return this.active || this.#options.validator.enable;
   }
 
   /** Names of the plugins, in their order. */
@@ -101,8 +121,7 @@ export class Nri {
     const { log } = this.#options;
     this.#targets.resolve(targets);
     try {
-      const found = await findPreinstalled({ plugins: this.#options.pluginPath, configs: this.#options.pluginConfigPath }, log);
-      const started = await Promise.all(found.map((plugin) => this.#launch(plugin)));
+      const started = await Promise.all(this.#preinstalled.map((plugin) => this.#launch(plugin)));
       const plugins = started.filter((plugin) => plugin !== undefined);
       if (plugins.length > 0) await this.#introduce(plugins, targets);
     } catch (error) {
@@ -288,8 +307,12 @@ export class Nri {
       this.#arriving.delete(plugin);
       const wasThere = this.#plugins.includes(plugin);
       this.#plugins = this.#plugins.filter((other) => other !== plugin);
-      const gone = reason.kind === "canceled";
-      log[gone ? "info" : "warn"]({ plugin: plugin.name, why: messageOf(reason), registered: wasThere }, "NRI plugin cut off");
+      this.#options.onCutOff(plugin.name, reason.kind);
+      const went = reason.kind === "unavailable" || reason.kind === "canceled";
+      log[reason.kind === "canceled" ? "info" : "warn"](
+        { plugin: plugin.name, why: messageOf(reason), ready: wasThere },
+        went ? "NRI plugin is gone" : "NRI plugin cut off",
+      );
     });
     return plugin;
   }

@@ -6,8 +6,8 @@ import { CridError } from "../base/errors.ts";
 export class PluginSocket {
   readonly #path: string;
   readonly #onConnection: (socket: Socket) => void;
-  #server: Server | undefined;
-  #place: SocketPlace | undefined;
+  #open: { server: Server; place: SocketPlace } | undefined;
+  #opening: Promise<void> | undefined;
 
   constructor(path: string, onConnection: (socket: Socket) => void) {
     this.#path = path;
@@ -16,6 +16,11 @@ export class PluginSocket {
 
   /** @throws failed-precondition when another process serves it; what binding throws */
   async listen(): Promise<void> {
+    this.#opening = this.#listen();
+    await this.#opening;
+  }
+
+  async #listen(): Promise<void> {
     const place = await claimSocket(this.#path, { gid: 0, key: "nri.socket" });
     const server = createServer(this.#onConnection);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
@@ -31,12 +36,13 @@ export class PluginSocket {
       server.close();
       throw CridError.from(error, `listen for NRI plugins on ${this.#path}`);
     }
-    this.#server = server;
-    this.#place = place;
+    this.#open = { server, place };
   }
 
+  /** Also one that is being opened. */
   async close(): Promise<void> {
-    this.#server?.close();
-    await this.#place?.remove();
+    await this.#opening?.catch(() => {});
+    this.#open?.server.close();
+    await this.#open?.place.remove();
   }
 }

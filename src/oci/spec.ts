@@ -29,6 +29,19 @@ export interface OciProcess {
   apparmorProfile?: string;
   selinuxLabel?: string;
   oomScoreAdj?: number;
+  scheduler?: OciScheduler;
+  ioPriority?: { class: string; priority: number };
+}
+
+/** sched_setattr(2). Runtime, deadline and period in nanoseconds. */
+export interface OciScheduler {
+  policy: string;
+  nice?: number;
+  priority?: number;
+  flags?: string[];
+  runtime?: number;
+  deadline?: number;
+  period?: number;
 }
 
 export interface OciUser {
@@ -45,10 +58,11 @@ export interface OciCapabilities {
   ambient: string[];
 }
 
+/** RLIM_INFINITY is 2^64 - 1, which no number holds: see json.ts. */
 export interface OciRlimit {
   type: string;
-  hard: number;
-  soft: number;
+  hard: number | bigint;
+  soft: number | bigint;
 }
 
 export interface OciMount {
@@ -108,6 +122,8 @@ export interface OciLinux {
   seccomp?: OciSeccomp;
   sysctl?: Record<string, string>;
   intelRdt?: OciIntelRdt;
+  /** set_mempolicy(2). Runtime-spec 1.3.0. */
+  memoryPolicy?: { mode: string; nodes?: string; flags?: string[] };
   maskedPaths: string[];
   readonlyPaths: string[];
   mountLabel?: string;
@@ -148,8 +164,25 @@ export interface OciDeviceRule {
 /** `linux.resources`; also the body of the shim's Update call. */
 export interface OciResources {
   devices?: OciDeviceRule[];
-  cpu?: { shares?: number; quota?: number; period?: number; cpus?: string; mems?: string };
-  memory?: { limit?: number; swap?: number };
+  cpu?: {
+    shares?: number;
+    quota?: number;
+    period?: number;
+    realtimeRuntime?: number;
+    realtimePeriod?: number;
+    cpus?: string;
+    mems?: string;
+  };
+  memory?: {
+    limit?: number;
+    reservation?: number;
+    swap?: number;
+    kernel?: number;
+    kernelTCP?: number;
+    swappiness?: number;
+    disableOOMKiller?: boolean;
+    useHierarchy?: boolean;
+  };
   pids?: { limit: number };
   hugepageLimits?: { pageSize: string; limit: number }[];
   blockIO?: OciBlockIo;
@@ -189,5 +222,5 @@ export interface OciSyscallRule {
   names: string[];
   action: string;
   errnoRet?: number;
-  args?: { index: number; value: number; valueTwo?: number; op: string }[];
+  args?: { index: number; value: number | bigint; valueTwo?: number | bigint; op: string }[];
 }

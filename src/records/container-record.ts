@@ -18,6 +18,8 @@ export interface ContainerRecord {
   logPath: string;
   /** Resolved when created: the config's, else the image's, else SIGTERM. A number, as kill(2) takes it. */
   stopSignal: number;
+  /** The OCI cgroupsPath that an NRI plugin chose; absent: the pod's. */
+  cgroupsPath?: string;
   /** The user the process runs as, for ContainerStatus. */
   user?: { uid: number; gid: number; supplementalGroups: number[] };
   /** Image volumes: where the image is mounted on the host, its id, and the container path it serves. */

@@ -2,6 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { CniPod } from "../cni/runtime-args.ts";
 import type { ContainerShim, ShimCleaner } from "../container/deps.ts";
 import type { LifecycleEvent } from "../container/events.ts";
+import type { LinuxResources as PluginResources, PodSandbox } from "../nri/messages.ts";
 import type { SpecHost } from "../oci/host.ts";
 import type { CniAttachment } from "../records/cni-attachment.ts";
 import type { CniRetryRecord } from "../records/cni-retry-record.ts";
@@ -53,10 +54,23 @@ export interface PodNetns {
 
 /** The containers, for the cascade of Stop and Remove, and their event stream, which pods share. */
 export interface PodContainers {
-  list(filter: { sandboxId: string }): readonly { readonly record: { id: string } }[];
+  list(filter: { sandboxId: string }): readonly { readonly record: { id: string; cgroupsPath?: string } }[];
   stop(id: string, o: { graceMs: number; signal: AbortSignal }): Promise<void>;
   remove(id: string, o: { signal: AbortSignal }): Promise<void>;
   readonly events: { publish(event: LifecycleEvent): void };
+}
+
+/** The NRI plugins of the node, as pods need them. */
+export interface PodPlugins {
+  /** Whether any is there to be told. */
+  readonly active: boolean;
+  /** Waits while a new plugin learns of what there is. Held from a pod's first event until it can be listed. */
+  enter(o: { signal: AbortSignal }): Promise<Disposable>;
+  podEvent(
+    event: "RunPodSandbox" | "UpdatePodSandbox" | "PostUpdatePodSandbox" | "StopPodSandbox" | "RemovePodSandbox",
+    request: { pod: PodSandbox; overhead?: PluginResources; resources?: PluginResources },
+    o: { signal: AbortSignal },
+  ): Promise<void>;
 }
 
 /** Only used where `sandbox.image` is configured. */
@@ -112,6 +126,8 @@ export interface SandboxDeps {
   /** By OCI `cgroupsPath`. Both are a success when there is no such cgroup. */
   cgroups: { killAll(path: string): Promise<void>; remove(path: string): Promise<void> };
   images?: PauseImages;
+  /** Absent: NRI is off. */
+  plugins?: PodPlugins;
   specHost: SpecHost;
   settings: SandboxSettings;
   log: Logger;

@@ -1,11 +1,13 @@
 import { CridError } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import type { PodContext } from "../container/deps.ts";
+import type { PodSandbox } from "../nri/messages.ts";
 import { podLabels, type SelinuxLabels } from "../oci/selinux.ts";
 import type { PodConfig } from "../records/pod-config.ts";
 import type { SandboxRecord } from "../records/sandbox-record.ts";
 import type { PodShim, SandboxDeps } from "./deps.ts";
 import { type PodDirs, podDirs } from "./dirs.ts";
+import { podForPlugins } from "./plugin-view.ts";
 import { type RuntimeHandler, runtimeHandler } from "./runtime-handlers.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -21,6 +23,9 @@ export class Pod implements PodContext {
   #connecting: Promise<PodShim> | undefined;
   /** How the pod came up. Not kept over a restart. */
   timeline: Timeline;
+  /** Plugins have been told that it is stopped, or never knew of it; and the same of its removal. */
+  stopTold: boolean;
+  removalTold = false;
   /** Ends the exit watch; see watch.ts. */
   readonly watching = new AbortController();
 
@@ -28,6 +33,8 @@ export class Pod implements PodContext {
     this.id = record.id;
     this.#record = record;
     this.#deps = deps;
+    // Of a pod that an earlier daemon made: its process is ended after they were told.
+    this.stopTold = record.state !== "creating" && record.process === undefined;
     this.files = podDirs(record.id, record.config, deps.settings);
     this.timeline = new Timeline("run-pod-sandbox", deps.onStep);
   }
@@ -99,6 +106,10 @@ export class Pod implements PodContext {
   /** Where the binaries of its runtime handler are now. @throws as `runtimeHandler` does */
   get runtime(): RuntimeHandler {
     return runtimeHandler(this.runtimeHandler, this.#deps.settings);
+  }
+
+  forPlugins(): PodSandbox {
+    return podForPlugins({ record: this.#record, cgroupsPath: this.containerCgroupsPath(this.id) });
   }
 
   containerCgroupsPath(containerId: string): string {

@@ -3,6 +3,7 @@ import { failpoint } from "../base/failpoints.ts";
 import { removePodDirs } from "./dirs.ts";
 import { endProcess } from "./end-process.ts";
 import { type Env, publish } from "./env.ts";
+import { tellRemoved } from "./plugins.ts";
 import type { Pod } from "./pod.ts";
 import { stopPod } from "./stop.ts";
 
@@ -24,6 +25,7 @@ export async function removePod(env: Env, pod: Pod, options: { signal: AbortSign
     await stopPod(env, pod, options);
     await removeContainers(env, pod, options);
     if (halfMade) await endProcess(env, pod, options);
+    if (!halfMade) await tellRemoved(env, pod);
     await removeCgroup(env, pod, pod.id);
     await failpoint("sandbox.remove.after-containers", { signal });
     if (deps.settings.pauseImage !== "") await deps.images?.releaseRootfs(pod.id);
@@ -44,7 +46,7 @@ async function removeContainers(env: Env, pod: Pod, options: { signal: AbortSign
     if (left.length === 0) return;
     const removals = left.map(async ({ record }) => {
       await containers.remove(record.id, options);
-      await removeCgroup(env, pod, record.id);
+      await removeCgroup(env, pod, record.id, record.cgroupsPath);
     });
     for (const result of await Promise.allSettled(removals)) if (result.status === "rejected") throw result.reason;
   }
@@ -54,9 +56,8 @@ async function removeContainers(env: Env, pod: Pod, options: { signal: AbortSign
  * The OCI runtime removes a cgroup with its container, unless it has lost its state: after a crash, or when the state directory was
  * emptied. Costs a few system calls when there is none.
  */
-async function removeCgroup(env: Env, pod: Pod, id: string): Promise<void> {
+async function removeCgroup(env: Env, pod: Pod, id: string, path = pod.containerCgroupsPath(id)): Promise<void> {
   const { cgroups, log } = env.deps;
-  const path = pod.containerCgroupsPath(id);
   try {
     await cgroups.remove(path);
   } catch (error) {

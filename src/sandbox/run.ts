@@ -14,6 +14,7 @@ import type { PodConfig } from "../records/pod-config.ts";
 import { type Env, publish } from "./env.ts";
 import { planNetwork, setUpNetwork } from "./network.ts";
 import { startPause } from "./pause.ts";
+import { askToRun } from "./plugins.ts";
 import { Pod } from "./pod.ts";
 import { type RuntimeHandler, runtimeHandler } from "./runtime-handlers.ts";
 import { watchPause } from "./watch.ts";
@@ -68,6 +69,9 @@ export async function runPodSandbox(env: Env, request: RunRequest, options: { si
     await using _undo = rollback;
     await failpoint("sandbox.run.after-record", options);
     await makePod(env, pod, { handler, rollback, signal: options.signal });
+    // Until the pod can be listed: a plugin that comes meanwhile learns of it either way, and once.
+    using _hold = await deps.plugins?.enter(options);
+    await askToRun(env, pod, { rollback, signal: options.signal });
     await failpoint("sandbox.run.before-ready", options);
     pod.update({ state: "ready" });
     rollback.disarm();

@@ -3,10 +3,12 @@ import { Gate } from "../base/gate.ts";
 import { JoinedCalls } from "../base/joined-calls.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import type { Pods } from "../container/deps.ts";
+import type { PodSandbox } from "../nri/messages.ts";
 import type { LinuxResources } from "../records/pod-config.ts";
 import type { PodContainers, SandboxDeps } from "./deps.ts";
 import type { Env } from "./env.ts";
 import { listPods } from "./list.ts";
+import { updateWithPlugins } from "./plugins.ts";
 import { Pod } from "./pod.ts";
 import { removePod } from "./remove.ts";
 import { CniRetries } from "./retries.ts";
@@ -121,6 +123,11 @@ export class Sandboxes implements Pods {
     return listPods(this.#env.pods.values(), filter);
   }
 
+  /** Every pod that is shown, as a plugin that is new is told of it. */
+  listForPlugins(): PodSandbox[] {
+    return this.list().map(({ id }) => this.get(id).forPlugins());
+  }
+
   /** @throws not-found */
   status(id: string): SandboxStatus {
     return statusOf(this.get(id).record);
@@ -140,7 +147,7 @@ export class Sandboxes implements Pods {
   ): Promise<void> {
     const pod = this.get(id);
     using _lock = await this.#env.locks.acquire(pod.id, options);
-    pod.update({ config: { ...pod.config, ...change } });
+    await updateWithPlugins(this.#env, pod, change, () => pod.update({ config: { ...pod.config, ...change } }), options);
   }
 
   /** How many pods are in which state, for the metrics. */

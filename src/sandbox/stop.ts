@@ -4,6 +4,7 @@ import { unmountShm } from "./dirs.ts";
 import { endProcess } from "./end-process.ts";
 import { type Env, markNotReady } from "./env.ts";
 import { takeDownNetwork } from "./network.ts";
+import { tellStopped } from "./plugins.ts";
 import type { Pod } from "./pod.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -22,6 +23,7 @@ export async function stopPod(env: Env, pod: Pod, options: { signal: AbortSignal
   await failpoint("sandbox.stop.after-not-ready", { signal });
   await pod.timeline.run("stop containers", { signal, timeoutMs: 60_000 }, ({ signal }) => stopContainers(env, pod, { signal }));
   await failpoint("sandbox.stop.after-containers", { signal });
+  if (pod.record.state !== "creating") await tellStopped(env, pod);
   const network = takeDownNetwork(env, pod).then(() => failpoint("sandbox.stop.after-network", { signal }));
   const process = pod.timeline.run("end pause and shim", { signal, timeoutMs: 60_000 }, ({ signal }) => endPause(env, pod, { signal }));
   const results = await Promise.allSettled([network, process]);

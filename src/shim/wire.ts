@@ -1,4 +1,5 @@
 import { containerd, type google } from "../../api/shim/task.js";
+import { toJson } from "../base/json.ts";
 import type { Nanos } from "../base/time.ts";
 import type { RuncOptions } from "./task-types.ts";
 
@@ -21,7 +22,7 @@ export function packRuncOptions(options: RuncOptions): google.protobuf.Any.$Prop
 
 /** A part of the OCI runtime spec as an Any: JSON under the type URL that containerd registered for it (core/runtime/typeurl.go). */
 export function packOci(type: "Process" | "LinuxResources", value: object): google.protobuf.Any.$Properties {
-  return { type_url: `types.containerd.io/opencontainers/runtime-spec/1/${type}`, value: Buffer.from(JSON.stringify(value)) };
+  return { type_url: `types.containerd.io/opencontainers/runtime-spec/1/${type}`, value: Buffer.from(toJson(value)) };
 }
 
 /** A timestamp in nanoseconds; 0n when it is absent or Go's zero time, which lies in the year 1. */

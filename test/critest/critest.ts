@@ -14,6 +14,8 @@ export interface CritestOptions {
   /** The binary; the unmodified one unless given. */
   file?: string;
   socket: string;
+  /** Where the runtime serves NRI; critest skips its specs without it. */
+  nriSocket: string;
   /** Its report, output and working directory; made when absent. */
   directory: string;
   parallel: number;
@@ -33,6 +35,7 @@ export async function runCritest(options: CritestOptions): Promise<{ results: Sp
   const report = join(directory, "report.json");
   const endpoint = `unix://${options.socket}`;
   const args = [`-runtime-endpoint=${endpoint}`, `-image-endpoint=${endpoint}`, `-ginkgo.json-report=${report}`, "-ginkgo.no-color"];
+  args.push(`-nri-socket=${options.nriSocket}`);
   // ginkgo refuses one process with -parallel 1.
   if (parallel > 1) args.push(`-parallel=${parallel}`);
   if (options.focus !== undefined) args.push(`-ginkgo.focus=${options.focus}`);

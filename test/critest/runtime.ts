@@ -14,6 +14,8 @@ export type RuntimeName = "crid" | "containerd";
 export class Runtime {
   readonly name: RuntimeName;
   readonly socket: string;
+  /** Where it serves NRI. */
+  readonly nriSocket: string;
   readonly logFile: string;
   readonly #argv: string[];
   readonly #directory: string;
@@ -27,8 +29,12 @@ export class Runtime {
     this.name = name;
     this.#directory = directory;
     this.socket = join(directory, `${name}.sock`);
+    this.nriSocket = join(directory, "nri/nri.sock");
     this.logFile = join(directory, `${name}.log`);
-    this.#argv = name === "crid" ? crid(directory, this.socket, registry) : containerd(directory, this.socket, registry);
+    this.#argv =
+      name === "crid"
+        ? crid(directory, this.socket, this.nriSocket, registry)
+        : containerd(directory, this.socket, this.nriSocket, registry);
   }
 
   /** @throws with the end of its log when it does not accept connections within 20 s */
@@ -41,7 +47,8 @@ export class Runtime {
     });
     closeSync(log);
     for (let attempt = 0; attempt < 400 && this.running; attempt++) {
-      if (await accepts(this.socket)) return;
+      // NRI comes last: crid looks first at what runs.
+      if ((await accepts(this.socket)) && (await accepts(this.nriSocket))) return;
       await sleep(50);
     }
     throw new Error(`${this.name} does not serve:\n${readFileSync(this.logFile, "utf8").split("\n").slice(-30).join("\n")}`);
@@ -101,7 +108,7 @@ function conflist(dataDir: string): object {
   };
 }
 
-function crid(directory: string, socket: string, registry: string): string[] {
+function crid(directory: string, socket: string, nriSocket: string, registry: string): string[] {
   const config = join(directory, "config.yaml");
   writeFileSync(
     config,
@@ -114,13 +121,14 @@ function crid(directory: string, socket: string, registry: string): string[] {
       runtime: { handlers: { runc: { shim: join(tools, "bin/containerd-shim-runc-v2"), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir: join(directory, "net.d") },
       registry: { mirrors: Object.fromEntries(mirrored.map((host) => [host, { endpoints: [`http://${registry}`] }])) },
+      nri: { socket: nriSocket, pluginDir: join(directory, "nri/plugins"), pluginConfDir: join(directory, "nri/conf.d") },
     }),
   );
   return [join(repo, "dist/bin/crid"), "serve", "--config", config];
 }
 
 /** Configured as facts/critest.md says: without `restrict_oom_score_adj` most specs fail where CAP_SYS_RESOURCE is missing. */
-function containerd(directory: string, socket: string, registry: string): string[] {
+function containerd(directory: string, socket: string, nriSocket: string, registry: string): string[] {
   const certs = join(directory, "certs.d");
   for (const host of mirrored) {
     mkdirSync(join(certs, host), { recursive: true });
@@ -155,7 +163,9 @@ state = ${quoted(directory, "state")}
 [plugins.'io.containerd.grpc.v1.cri']
   stream_server_port = "0"
 [plugins.'io.containerd.nri.v1.nri']
-  disable = true
+  socket_path = ${quoted(nriSocket)}
+  plugin_path = ${quoted(directory, "nri/plugins")}
+  plugin_config_path = ${quoted(directory, "nri/conf.d")}
 `,
   );
   return [join(tools, "bin/containerd"), "--config", config];

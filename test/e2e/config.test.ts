@@ -69,6 +69,7 @@ test("a configuration or socket that cannot be: exit code 1 and why", async () =
     state: join(directory, "s"),
     grpc: { address: join(directory, "socket") },
     metrics: { address: "" },
+    nri: { enabled: false },
   };
   const busy = await run(["serve", "--config", file("busy.yaml", JSON.stringify(config))]);
   assert.equal(busy.code, 1);

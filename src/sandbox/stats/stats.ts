@@ -149,12 +149,13 @@ export class Stats {
     const { cgroups, sandboxes, pauseImage } = this.#deps;
     const pod = sandboxes.find(stats.pod.id);
     const path = (id: string): string => pod?.containerCgroupsPath(id) ?? "";
-    const leaf = (id: string, cgroup: CgroupStats | undefined) => limit(() => sampleCgroup(cgroups, path(id), cgroup, { group: false }));
+    const leaf = (id: string, cgroup: CgroupStats | undefined, own = path(id)) =>
+      limit(() => sampleCgroup(cgroups, own, cgroup, { group: false }));
     const ownPath = podCgroup(stats.pod.config.uid, path(stats.pod.id));
     const [own, pause, ...containers] = await Promise.all([
       ownPath === undefined ? undefined : limit(() => sampleCgroup(cgroups, ownPath, stats.cgroup, { group: true })),
       pod === undefined ? undefined : this.#read(pod, path(stats.pod.id), signal).then((cgroup) => leaf(stats.pod.id, cgroup)),
-      ...stats.containers.map(async (one) => ({ ...one, ...(await leaf(one.view.record.id, one.cgroup)) })),
+      ...stats.containers.map(async (one) => ({ ...one, ...(await leaf(one.view.record.id, one.cgroup, one.view.record.cgroupsPath)) })),
     ]);
     const gone = (): Promise<CgroupSample> => sampleCgroup(cgroups, path(stats.pod.id), undefined, { group: true });
     return { ...(own && { own }), pause: pause ?? (await gone()), pauseImage, containers };
@@ -162,7 +163,8 @@ export class Stats {
 
   async #container(view: ContainerView, signal: AbortSignal): Promise<ContainerStats> {
     const { record, state } = view;
-    const path = state === "running" ? this.#deps.sandboxes.find(record.sandboxId)?.containerCgroupsPath(record.id) : undefined;
+    const own = record.cgroupsPath ?? this.#deps.sandboxes.find(record.sandboxId)?.containerCgroupsPath(record.id);
+    const path = state === "running" ? own : undefined;
     const [cgroup, writable] = await Promise.all([
       path === undefined ? undefined : this.#read(record.config, path, signal),
       this.#disk.get(record.id),

@@ -49,6 +49,8 @@ export class TestNode {
   readonly directory: string;
   readonly socket: string;
   readonly confDir: string;
+  /** Where it serves NRI. */
+  readonly nriSocket: string;
   readonly cgroup: string;
   readonly #env: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
@@ -59,6 +61,7 @@ export class TestNode {
     if (process.env.REGISTRY === undefined) throw new Error("end-to-end tests run in hack/isolated: use hack/test-e2e");
     this.directory = mkdtempSync(join(tmpdir(), "crid-e2e-"));
     this.socket = join(this.directory, "state/crid.sock");
+    this.nriSocket = join(this.directory, "nri.sock");
     this.confDir = join(this.directory, "net.d");
     const serial = ++nodes;
     this.cgroup = `/crid-e2e-${process.pid}-${serial}-${Date.now() % 1e6}`;
@@ -260,6 +263,7 @@ export class TestNode {
       runtime: { handlers: { runc: { shim: join(tools, shim), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir: this.confDir },
       registry: { mirrors },
+      nri: { socket: this.nriSocket, pluginDir: join(this.directory, "nri-plugins"), pluginConfDir: join(this.directory, "nri-conf.d") },
     };
   }
 

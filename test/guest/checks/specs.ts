@@ -21,7 +21,14 @@ export function specChecks(driver: Driver): readonly GuestCheck[] {
         const directory = `/root/critest-${driver}`;
         mkdirSync(directory, { recursive: true });
         assert.ok(existsSync(socket));
-        const { results } = await runCritest({ socket, directory, parallel: 1, focus, flags: ["-ginkgo.timeout=25m"] });
+        const { results } = await runCritest({
+          socket,
+          nriSocket: "/run/nri/nri.sock",
+          directory,
+          parallel: 1,
+          focus,
+          flags: ["-ginkgo.timeout=25m"],
+        });
         const bad = results.filter(({ outcome }) => outcome !== "passed").map((spec) => `${spec.outcome}: ${spec.name}: ${spec.reason}`);
         assert.deepEqual(bad, []);
         assert.ok(results.length >= least, `only ${results.length} specs ran`);
