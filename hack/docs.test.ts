@@ -37,7 +37,13 @@ test("docs/configuration.md is what `crid config default` prints; else run: node
 
 test("docs/metrics.md has every metric of crid's own with its type and labels, and no other", async () => {
   const metrics = createMetrics();
-  metrics.watch({ pods: () => ({ ready: 1 }), containers: () => ({ running: 1 }), images: () => 1, cniRetries: () => 1, nriPlugins: () => 1 });
+  metrics.watch({
+    pods: () => ({ ready: 1 }),
+    containers: () => ({ running: 1 }),
+    images: () => 1,
+    cniRetries: () => 1,
+    nriPlugins: () => 1,
+  });
   const text = await metrics.registry.metrics();
   const types = [...text.matchAll(/^# TYPE (crid_\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
   const own = types.filter((one) => !/^crid_(process|nodejs)_/.test(one));
