@@ -1,6 +1,6 @@
 import type { runtime } from "../../../api/cri/runtime/v1/api.js";
 import type { ContainerConfig, ContainerSecurity, MountConfig, MountPropagation } from "../../records/container-config.ts";
-import { absolute, badField, filled, name, printable, required, withoutNul, word } from "./fields.ts";
+import { absolute, badField, filled, name, printable, required, texts, withoutNul, word } from "./fields.ts";
 import { noResources, toResources } from "./resources.ts";
 import { toGroups, toGroupsPolicy, toIdMappings, toNamespaces, toProfile, toRunAs, toSelinux } from "./security.ts";
 import { toSignalName } from "./signal.ts";
@@ -37,8 +37,8 @@ export function toContainerConfig(message: runtime.v1.ContainerConfig | null | u
       permissions,
     })),
     cdiDevices: config.CDIDevices.map(({ name }, index) => filled(name, `${path}.CDI_devices[${index}].name`)),
-    labels: { ...config.labels },
-    annotations: { ...config.annotations },
+    labels: texts(config.labels, `${path}.labels`),
+    annotations: texts(config.annotations, `${path}.annotations`),
     logPath: logPath(config.logPath, `${path}.log_path`),
     stdin: config.stdin,
     stdinOnce: config.stdinOnce,

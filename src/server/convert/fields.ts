@@ -39,6 +39,20 @@ export function name(value: string, path: string): string {
   return printable(value, path);
 }
 
+/**
+ * Labels and annotations together may be as big as this: four times what Kubernetes allows an object. All of them are in every list, and a list of a few pods that is
+ * longer than a message may be (16 MiB) stops the kubelet.
+ */
+const mostTextBytes = 1024 * 1024;
+
+/** Labels or annotations, as a map of its own. */
+export function texts(values: Readonly<Record<string, string>>, path: string): Record<string, string> {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(values)) bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+  if (bytes > mostTextBytes) throw badField(path, `are ${bytes} bytes together; at most ${mostTextBytes} are taken`);
+  return { ...values };
+}
+
 /** Text of one line. */
 export function printable(value: string, path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for

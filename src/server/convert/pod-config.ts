@@ -1,7 +1,7 @@
 import { isIP } from "node:net";
 import type { runtime } from "../../../api/cri/runtime/v1/api.js";
 import type { DnsConfig, PodConfig, PodSecurity, PortMapping } from "../../records/pod-config.ts";
-import { badField, filled, name, printable, required, word } from "./fields.ts";
+import { badField, filled, name, printable, required, texts, word } from "./fields.ts";
 import { toResources } from "./resources.ts";
 import { toGroups, toGroupsPolicy, toNamespaces, toProfile, toRunAs, toSelinux } from "./security.ts";
 
@@ -26,8 +26,8 @@ export function toPodConfig(message: runtime.v1.PodSandboxConfig | null | undefi
     logDirectory: logDirectory(config.logDirectory, `${path}.log_directory`),
     ...(config.dnsConfig && { dns: toDns(config.dnsConfig, `${path}.dns_config`) }),
     portMappings: config.portMappings.map((port, index) => toPortMapping(port, `${path}.port_mappings[${index}]`)),
-    labels: { ...config.labels },
-    annotations: { ...config.annotations },
+    labels: texts(config.labels, `${path}.labels`),
+    annotations: texts(config.annotations, `${path}.annotations`),
     cgroupParent: printable(linux?.cgroupParent ?? "", `${path}.linux.cgroup_parent`),
     sysctls: toSysctls(linux?.sysctls ?? {}, `${path}.linux.sysctls`),
     ...(linux?.overhead && { overhead: toResources(linux.overhead, `${path}.linux.overhead`) }),
