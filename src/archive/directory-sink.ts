@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { assertNever, isErrno } from "../base/errors.ts";
 import { makeDev, mkfifo, mknod, S_IFBLK, S_IFCHR, syncfs } from "../linux/files.ts";
-import { lutimes } from "../linux/times.ts";
+import { futimes, lutimes } from "../linux/times.ts";
 import { setXattrs } from "./file-attributes.ts";
 import { cleanPath, splitPath, whiteoutOf } from "./layer-path.ts";
 import type { LayerSink, SinkResult } from "./layer-sink.ts";
@@ -77,11 +77,11 @@ export class DirectorySink implements LayerSink {
       // A chown clears setuid and setgid and file capabilities: owner first, mode next, xattrs last.
       fchownSync(fd, entry.uid, entry.gid);
       fchmodSync(fd, entry.mode);
+      setXattrs(path, entry.xattrs);
+      futimes(fd, entry.mtime.seconds, entry.mtime.nanos, path);
     } finally {
       closeSync(fd);
     }
-    setXattrs(path, entry.xattrs);
-    lutimes(path, entry.mtime.seconds, entry.mtime.nanos);
   }
 
   /** Sets the times of directories; then everything is synced. */
@@ -103,6 +103,18 @@ export class DirectorySink implements LayerSink {
     this.#file = undefined;
   }
 
+  /** A new file. What has its name goes: as a rule nothing has, so that is not looked at before. */
+  #create(path: string, absolute: Buffer): number {
+    const flags = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW;
+    try {
+      return openSync(absolute, flags, 0o600);
+    } catch (error) {
+      if (!isErrno(error, "EEXIST")) throw error;
+      this.#tree.clear(path);
+      return openSync(absolute, flags, 0o600);
+    }
+  }
+
   #describeRoot(entry: TarEntry): void {
     if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
     this.#tree.claim("");
@@ -117,15 +129,14 @@ export class DirectorySink implements LayerSink {
       return this.#attributes(path, entry);
     }
     if (type === "link") return this.#link(entry, path);
-    this.#tree.clear(path);
     this.#inodes++;
     const absolute = this.#tree.absolute(path);
+    if (type === "file") {
+      this.#file = { fd: this.#create(path, absolute), path: absolute, entry, end: 0 };
+      return;
+    }
+    this.#tree.clear(path);
     switch (type) {
-      case "file": {
-        const fd = openSync(absolute, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
-        this.#file = { fd, path: absolute, entry, end: 0 };
-        return;
-      }
       case "symlink":
         symlinkSync(Buffer.from(entry.linkName, "latin1"), absolute);
         break;

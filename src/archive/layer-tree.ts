@@ -159,9 +159,10 @@ export class LayerTree {
 
   #lstat(path: string): Stats | undefined {
     try {
-      return lstatSync(this.absolute(path));
+      // An error for each name that is not there yet would cost more than the rest of the entry.
+      return lstatSync(this.absolute(path), { throwIfNoEntry: false });
     } catch (error) {
-      if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return undefined;
+      if (isErrno(error, "ENOTDIR")) return undefined;
       throw error;
     }
   }
