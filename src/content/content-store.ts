@@ -7,7 +7,7 @@ import { type DigestAlgorithm, hashFor, isDigest, parseDigest } from "../base/di
 import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import type { Logger } from "../base/log.ts";
-import { Trash } from "../base/trash.ts";
+import { Trash } from "../linux/trash.ts";
 import { Ingest } from "./ingest.ts";
 import { UnnamedIngest } from "./unnamed-ingest.ts";
 

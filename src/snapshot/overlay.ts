@@ -8,7 +8,7 @@ import { syncDirectory } from "../base/durable.ts";
 import { CridError, isErrno } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
-import { Trash } from "../base/trash.ts";
+import { Trash } from "../linux/trash.ts";
 import { diskUsage } from "./disk-usage.ts";
 import { IdmappedMounts } from "./idmapped-mounts.ts";
 import { checkLayerForm } from "./layer-check.ts";

@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { silentLogger } from "./log.ts";
+import { silentLogger } from "../base/log.ts";
 import { Trash } from "./trash.ts";
 
 const log = silentLogger();
@@ -36,6 +36,20 @@ test("what a crash has left is removed by the next start", async () => {
     const trash = await Trash.open({ directory: root, log });
     await trash.settled({ timeoutMs: 10_000 });
     assert.deepEqual(await readdir(root), []);
+  } finally {
+    await rm(root, { recursive: true });
+  }
+});
+
+test("a big tree goes by a program, and goes", async () => {
+  const root = await mkdtemp(join(tmpdir(), "crid-trash-"));
+  try {
+    const trash = await Trash.open({ directory: join(root, "removed"), log });
+    await mkdir(join(root, "tree/a/b"), { recursive: true });
+    await Promise.all(Array.from({ length: 50 }, (_, index) => writeFile(join(root, `tree/a/b/${index}`), "x")));
+    await trash.take(join(root, "tree"), { bytes: 1, inodes: 100_000 });
+    await trash.settled({ timeoutMs: 10_000 });
+    assert.deepEqual(await readdir(join(root, "removed")), []);
   } finally {
     await rm(root, { recursive: true });
   }

@@ -1,8 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { CridError, isErrno } from "./errors.ts";
-import type { Logger } from "./log.ts";
+import { CridError, isErrno } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
+import { waitChild } from "./child.ts";
+import { posixSpawn } from "./posix-spawn.ts";
+
+/** More than these are left to a program: Node removes a tree by four turns of the thread pool for each file. */
+const manyInodes = 1000;
 
 /** Bytes and inodes on disk. */
 interface Usage {
@@ -64,6 +69,7 @@ export class Trash {
   #remove(path: string, usage: Usage): void {
     this.#count(usage, 1);
     this.#tail = this.#tail
+      .then(() => (usage.inodes > manyInodes ? removeTree(path) : undefined))
       .then(() => rm(path, { recursive: true, force: true }))
       .catch((error: unknown) => this.#log.warn({ path, err: error }, "what was removed still takes room; the next start tries again"))
       .finally(() => this.#count(usage, -1));
@@ -74,4 +80,15 @@ export class Trash {
     this.#pending.bytes += sign * bytes;
     this.#pending.inodes += sign * inodes;
   }
+}
+
+/** Removes what it can of a big tree. Where there is no rm(1), that is nothing. */
+async function removeTree(path: string): Promise<void> {
+  let pid: number;
+  try {
+    pid = posixSpawn({ file: "rm", argv: ["rm", "-rf", "--", path], env: {}, fds: ["null", "null", "null"] });
+  } catch {
+    return;
+  }
+  await waitChild(pid);
 }
