@@ -92,7 +92,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   if (nri !== undefined)
     recovered.then(() => startNri(nri, domain)).catch((error: unknown) => log.error({ err: error }, "letting NRI plugins in failed"));
 
-  await startEdge(options, { paths, domain, drivers, metrics, stack });
+  await startEdge(options, { paths, store, domain, drivers, metrics, stack });
   stack.defer(() => stopping.abort(new CridError("unavailable", "the daemon is stopping")));
   log.info({ version, ms: Math.round(performance.now() - started), address: config.grpc.address }, "crid is ready");
   isRunning = true;

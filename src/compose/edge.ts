@@ -1,6 +1,7 @@
 import { readFile, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { CridError } from "../base/errors.ts";
+import type { Logger } from "../base/log.ts";
 import { withoutSecrets } from "../config/registry-schema.ts";
 import { deviceNumber } from "../linux/files.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -13,6 +14,7 @@ import { adminHandlers } from "../server/admin/admin-handlers.ts";
 import { imageHandlers, runtimeHandlers } from "../server/handlers/handlers.ts";
 import { NodeInfo } from "../server/node-info.ts";
 import { CriServer } from "../server/server.ts";
+import type { Store } from "../store/store.ts";
 import { StreamingServer } from "../streaming/streaming-server.ts";
 import { version } from "../version.ts";
 import type { Domain } from "./domain.ts";
@@ -20,20 +22,24 @@ import type { Drivers } from "./drivers.ts";
 import type { DaemonOptions } from "./options.ts";
 import type { Paths } from "./paths.ts";
 
+const podCidrKey = "pod-cidr";
+
 /** The servers: streams, metrics, and last the CRI, which callers wait for. What is started here is stopped by `stack`. */
 export async function startEdge(
   options: DaemonOptions,
-  parts: { paths: Paths; domain: Domain; drivers: Drivers; metrics: Metrics; stack: AsyncDisposableStack },
+  parts: { paths: Paths; store: Store; domain: Domain; drivers: Drivers; metrics: Metrics; stack: AsyncDisposableStack },
 ): Promise<void> {
   const { config, log } = options;
   const { domain, drivers, metrics, stack } = parts;
   const { settings, sandboxes, containers, images } = domain;
   const sandboxImage = config.sandbox.image === "" ? "built-in" : config.sandbox.image;
+  restorePodCidr(parts.store, drivers, log);
   const node = new NodeInfo({
     version,
     cgroupDriver: drivers.cgroupDriver,
     writableLayers: drivers.snapshotter.root,
     cni: drivers.cni,
+    rememberPodCidr: (cidr) => parts.store.meta.set(podCidrKey, cidr),
     defaultHandler: config.runtime.default,
     handlerNames: Object.keys(config.runtime.handlers),
     check: () => void runtimeHandler("", settings),
@@ -98,6 +104,17 @@ export async function startEdge(
   });
   await server.listen();
   stack.defer(() => server.close());
+}
+
+/** The kubelet tells the pod CIDR once, when it learns it, and not again to a runtime that was restarted. */
+function restorePodCidr(store: Store, drivers: Drivers, log: Logger): void {
+  const cidr = store.meta.get(podCidrKey);
+  if (cidr === undefined) return;
+  try {
+    drivers.cni.setPodCidr(cidr);
+  } catch (error) {
+    log.warn({ cidr, err: error }, "the pod CIDR on record cannot be used");
+  }
 }
 
 /** @throws not-found, failed-precondition when the pod was stopped */

@@ -11,6 +11,7 @@ test("readiness; handlers: the default also by no name; asked once, but again af
     cgroupDriver: "cgroupfs",
     writableLayers: "/x",
     cni: { status: () => ({ ready: true, reason: "", message: "" }), setPodCidr: () => {} },
+    rememberPodCidr: () => {},
     defaultHandler: "runc",
     handlerNames: ["runc", "crun"],
     check: () => {

@@ -8,6 +8,8 @@ export interface NodeInfoOptions {
   cgroupDriver: "cgroupfs" | "systemd";
   writableLayers: string;
   cni: { status(): { ready: boolean; reason: string; message: string }; setPodCidr(cidr: string): void };
+  /** Keeps the pod CIDR for the next start of the daemon. */
+  rememberPodCidr: (cidr: string) => void;
   defaultHandler: string;
   handlerNames: readonly string[];
   /** @throws when the shim or the OCI runtime of the default handler is missing */
@@ -51,6 +53,7 @@ export class NodeInfo implements Node {
 
   setPodCidr(cidr: string): void {
     this.#options.cni.setPodCidr(cidr);
+    this.#options.rememberPodCidr(cidr);
   }
 
   /** The default handler stands there twice, as "" too: that is the name that pods without a RuntimeClass use. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { CriClient } from "./support/cri.ts";
 import { TestNode } from "./support/node.ts";
 import { busybox, podConfig, runContainer } from "./support/pods.ts";
 
@@ -96,4 +97,46 @@ test("sysctls of namespaces that the pod shares with the host are refused and le
     assert.match(stderr, new RegExp(`InvalidArgument.*${name.replaceAll(".", "\\.")}`));
   }
   assert.notEqual(await shell("cat /proc/sys/net/core/somaxconn"), "7\n");
+});
+
+test("the kubelet's pod CIDR reaches plugins that take ranges, also after a restart of the daemon", async () => {
+  const other = new TestNode({
+    conflist: {
+      cniVersion: "1.0.0",
+      name: "ranged",
+      plugins: [
+        {
+          type: "bridge",
+          bridge: "e2eranged",
+          isGateway: true,
+          capabilities: { ipRanges: true },
+          ipam: { type: "host-local", dataDir: "/run/e2e-ranged" },
+        },
+      ],
+    },
+  });
+  await other.start();
+  try {
+    const address = async (): Promise<string> => {
+      const pod = await other.crictl("runp", other.file("pod.json", podConfig(other)));
+      const { status } = await other.json<{ status: { network: { ip: string } } }>("inspectp", pod);
+      await other.crictl("rmp", "-f", pod);
+      return status.network.ip;
+    };
+    {
+      using cri = new CriClient(other.socket);
+      await assert.rejects(
+        cri.updateRuntimeConfig({ runtimeConfig: { networkConfig: { podCidr: "10.300.0.0/16" } } }),
+        /INVALID_ARGUMENT.*10\.300/,
+      );
+      await cri.updateRuntimeConfig({ runtimeConfig: { networkConfig: { podCidr: "10.67.8.0/24" } } });
+      assert.ok((await cri.runtimeConfig({})).linux !== null);
+    }
+    assert.match(await address(), /^10\.67\.8\./);
+    await other.stop("SIGKILL");
+    await other.start();
+    assert.match(await address(), /^10\.67\.8\./);
+  } finally {
+    await other.close();
+  }
 });
