@@ -47,6 +47,9 @@ export class CridError extends Error {
   }
 }
 
+/** What to do about a disk that is full, for the end of a message. */
+export const spaceAdvice = "free some space (crictl rmi --prune removes images that no container uses) and try again";
+
 /** The text of anything thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

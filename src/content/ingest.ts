@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import { parseDigest } from "../base/digest.ts";
-import { CridError, isErrno } from "../base/errors.ts";
+import { CridError, isErrno, spaceAdvice } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 
 /** Collect this much before a write: a write through the thread pool costs as much as 100 KiB of data. */
@@ -226,9 +226,8 @@ export class Ingest implements AsyncDisposable {
   async #failed(error: unknown): Promise<CridError> {
     if (isErrno(error, "ENOSPC") || isErrno(error, "EDQUOT")) {
       await this.abort();
-      return new CridError("resource-exhausted", `write blob ${this.digest} (${this.size} bytes): no space left for ${this.#file}`, {
-        cause: error,
-      });
+      const where = `write blob ${this.digest} (${this.size} bytes): no space left for ${this.#file}`;
+      return new CridError("resource-exhausted", `${where}: ${spaceAdvice}`, { cause: error });
     }
     return CridError.from(error, `write blob ${this.digest}`);
   }

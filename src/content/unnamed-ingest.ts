@@ -1,7 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, readFile, rm } from "node:fs/promises";
 import type { DigestAlgorithm } from "../base/digest.ts";
-import { CridError, isErrno } from "../base/errors.ts";
+import { CridError, isErrno, spaceAdvice } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 
 const bufferBytes = 512 * 1024;
@@ -117,6 +117,6 @@ export class UnnamedIngest implements AsyncDisposable {
 
   #failed(error: unknown): CridError {
     if (!isErrno(error, "ENOSPC") && !isErrno(error, "EDQUOT")) return CridError.from(error, `write ${this.#file}`);
-    return new CridError("resource-exhausted", `no space left for ${this.#file}`, { cause: error });
+    return new CridError("resource-exhausted", `no space left for ${this.#file}: ${spaceAdvice}`, { cause: error });
   }
 }

@@ -1,4 +1,4 @@
-import { CridError } from "../base/errors.ts";
+import { CridError, messageOf } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
 import type { Rollback } from "../base/rollback.ts";
 import { readSeccompProfile } from "../container/seccomp-profile.ts";
@@ -6,8 +6,9 @@ import { processStart } from "../linux/process.ts";
 import { passedOn } from "../oci/annotations.ts";
 import { podSpec } from "../oci/pod-spec.ts";
 import type { OciSpec } from "../oci/spec.ts";
+import type { ImageRecord } from "../records/image-record.ts";
 import type { RootfsMount } from "../snapshot/snapshotter.ts";
-import type { SandboxDeps } from "./deps.ts";
+import type { PauseImages, SandboxDeps } from "./deps.ts";
 import { labelPodFiles, makeBundle, makePodFiles, podHostname, removePodDirs } from "./dirs.ts";
 import { endProcess } from "./end-process.ts";
 import type { Env } from "./env.ts";
@@ -100,7 +101,7 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
   const images = deps.images;
   if (images === undefined) throw new CridError("failed-precondition", `sandbox.image is ${pauseImage}, but there is no image store`);
   return await pod.timeline.run("pause image", { signal: options.signal, timeoutMs: IMAGE_TIMEOUT_MS }, async ({ signal }) => {
-    const image = images.get(pauseImage) ?? (await images.pull(pauseImage, { signal }));
+    const image = images.get(pauseImage) ?? (await pullPause(images, pauseImage, signal));
     options.rollback.push("pause root file system", () => images.releaseRootfs(pod.id));
     // Writable for the runtime, which makes the mount points that the image lacks; the pause itself sees it read-only.
     const mounts = await images.rootfs(pod.id, image);
@@ -110,6 +111,15 @@ async function pauseRootfs(deps: SandboxDeps, pod: Pod, options: PauseOptions): 
     const process = { args, env: imageEnv.length > 0 ? imageEnv : environment, cwd: workingDir === "" ? "/" : workingDir };
     return { path: "rootfs", mounts, process, imageName: pauseImage };
   });
+}
+
+async function pullPause(images: PauseImages, reference: string, signal: AbortSignal): Promise<ImageRecord> {
+  try {
+    return await images.pull(reference, { signal });
+  } catch (error) {
+    const advice = `set sandbox.image in /etc/crid/config.yaml to an image that can be pulled, or to "" for the built-in pause, or import ${reference}`;
+    throw new CridError(CridError.from(error).kind, `pull the image of sandbox.image: ${messageOf(error)}: ${advice}`, { cause: error });
+  }
 }
 
 function pauseSpec(deps: SandboxDeps, pod: Pod, from: { handler: RuntimeHandler; rootfs: PauseRootfs; seccomp: string }): OciSpec {

@@ -122,7 +122,7 @@ export const faultChecks: readonly Check[] = [
       await cluster.worker.restartService("crid");
       await cluster.runtimeReady(cluster.worker);
     },
-    says: /registry\.k8s\.io\/no\/pause:1.*not found/is,
+    says: /registry\.k8s\.io\/no\/pause:1.*not found.*set sandbox\.image/is,
     mends: async ({ worker }) => {
       await worker.run(["crictl", "pull", "registry.k8s.io/pause:3.10.2"]);
       await worker.run(["crid", "images", "tag", "registry.k8s.io/pause:3.10.2", "registry.k8s.io/no/pause:1"]);
@@ -147,7 +147,7 @@ export const faultChecks: readonly Check[] = [
       await node.shell(`fallocate -l $(($(df --output=avail -B1 /var | tail -n1) - 4194304)) ${ballast}`);
       try {
         await create(pod("p", { nodeName: node.name, containers: [{ name: "main", image: agnhost, args: ["pause"] }] }));
-        await complaint(context, "p", /no space left|disk .*full|ENOSPC/i);
+        await complaint(context, "p", /no space left.*crictl rmi --prune/is);
       } finally {
         await node.run(["rm", ballast]);
       }
