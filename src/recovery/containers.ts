@@ -38,8 +38,9 @@ export function containerRecovery(deps: ContainerRecoveryDeps): RecoveredContain
       if (shim === undefined) await containers.lose(id, "its pod is gone");
       else await containers.adopt(id, shim, { logOpen: (await openLogs()).has(id), signal });
     } catch (error) {
-      // A shim that is slow is not dead: whoever asks for the container next tries again.
-      if (!isKind(error, "unavailable")) throw error;
+      // A shim that is slow is not dead: whoever asks for the container next tries again. Nor is one whose daemon is told to stop
+      // just now; that is "unavailable", too.
+      if (signal.aborted || !isKind(error, "unavailable")) throw error;
       await containers.lose(id, "its shim died while the daemon was away");
     }
   }

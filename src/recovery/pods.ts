@@ -58,6 +58,8 @@ async function reconnect(env: Env, pod: Pod, signal: AbortSignal): Promise<PodOu
     const { status } = await shim.state(pod.id, { signal: link.signal });
     if (status === "stopped" || status === "created") throw new CridError("not-found", `the pause process is ${status}`);
   } catch (error) {
+    // The daemon is told to stop, which is "unavailable" as well: nothing is known about the shim.
+    signal.throwIfAborted();
     if (isKind(error, "not-found")) {
       log.warn({ sandbox: pod.id, err: error }, "the pod's pause process ended while the daemon was away");
       markNotReady(env, pod);

@@ -49,14 +49,14 @@ export function file(name: string, content: object): string {
   return path;
 }
 
-/** Tries until `answer` gives one that is not undefined. @throws with `what` after five minutes */
+/** Tries until `answer` gives one that is not undefined; seldom, as asking costs as much as what is waited for. @throws with `what` after ten minutes */
 export async function until<T>(what: string, answer: () => T | undefined): Promise<T> {
-  for (let attempts = 0; attempts < 300; attempts++) {
+  for (const end = performance.now() + 600_000; performance.now() < end; ) {
     const found = answer();
     if (found !== undefined) return found;
-    await sleep(1000);
+    await sleep(4000);
   }
-  throw new Error(`waited five minutes for ${what}`);
+  throw new Error(`waited ten minutes for ${what}`);
 }
 
 /** Restarts crid by systemd: returns when it has said that it serves. */
