@@ -10,7 +10,7 @@ import { pathsOf } from "./compose/paths.ts";
 import { startNri } from "./compose/plugins.ts";
 import type { Containers } from "./container/containers.ts";
 import { isHostMountKey } from "./image/host-mounts.ts";
-import { limitMallocArenas } from "./linux/memory.ts";
+import { limitMallocArenas, mapLargeBlocks } from "./linux/memory.ts";
 import { setOomScoreAdj } from "./linux/process.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { containerRecovery } from "./recovery/containers.ts";
@@ -34,6 +34,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { config, log } = options;
   const started = performance.now();
   limitMallocArenas(2);
+  mapLargeBlocks(1024 * 1024);
   await using stack = new AsyncDisposableStack();
   const paths = pathsOf(config);
   for (const dir of [paths.root, paths.state, paths.containers, paths.bundles, paths.pods])

@@ -9,9 +9,13 @@ import type { LayerSink } from "./layer-sink.ts";
 import { GunzipFailed, type GunzipProgram, gunzipWith } from "./native-gunzip.ts";
 import { TarReader } from "./tar-reader.ts";
 import type { UnpackJob, UnpackResult, UnpackTarget } from "./unpack-job.ts";
+import { MemoryBudget, zstdWindow } from "./zstd-window.ts";
 
 /** Below this, starting a program costs more than it saves. */
 const nativeGunzipMinBytes = 2 * 1024 * 1024;
+
+/** For the windows of all zstd layers that this thread unpacks by turns. */
+const zstdMemory = new MemoryBudget(8 * 1024 * 1024);
 
 const archiveErrnos = ["ENAMETOOLONG", "ENOTDIR", "EINVAL", "EMLINK", "EFBIG", "ELOOP"];
 
@@ -81,6 +85,10 @@ async function readPlain(blob: GrowingBlob, job: UnpackJob, o: UnpackContext, ta
   const compression = detectCompression(await blob.head(4));
   const read = (into: Buffer): Promise<number> => blob.read(into);
   const native = compression === "gzip" && job.blobBytes >= nativeGunzipMinBytes ? o.gunzip : undefined;
+  if (compression === "zstd") {
+    using _ = await zstdMemory.take(zstdWindow(await blob.head(18)), o);
+    return await inflate(compression, read, take);
+  }
   if (native === undefined) return inflate(compression, read, take);
   let plainBytes = 0;
   const counted = (chunk: Buffer): void => {

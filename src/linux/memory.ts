@@ -1,5 +1,6 @@
 import { optional } from "./libc.ts";
 
+const M_MMAP_THRESHOLD = -3;
 const M_ARENA_MAX = -8;
 const mallopt = optional<(parameter: number, value: number) => number>("int mallopt(int parameter, int value)");
 
@@ -10,4 +11,12 @@ const mallopt = optional<(parameter: number, value: number) => number>("int mall
  */
 export function limitMallocArenas(count: number): void {
   mallopt?.(M_ARENA_MAX, count);
+}
+
+/**
+ * Gives blocks of this size and more a mapping of their own, which goes back to the system when they are freed (mallopt(3), M_MMAP_THRESHOLD). By itself
+ * malloc raises the limit to the largest block that it has seen freed, and keeps what the windows of decompressors have taken.
+ */
+export function mapLargeBlocks(bytes: number): void {
+  mallopt?.(M_MMAP_THRESHOLD, bytes);
 }
