@@ -217,6 +217,8 @@ test("idle connections are closed", async () => {
   const client = await SpdyTestClient.dial(fixture.exec(["cat"], { stdin: true }), v4);
   await openStreams(client, ["error", "stdin", "stdout"]);
   await client.closed();
+  const { closed } = await dialChannels(fixture.exec(["cat"], { stdin: true }), "v5.channel.k8s.io");
+  await closed;
 });
 
 test("a connection on which only output goes is not idle", async () => {

@@ -13,10 +13,11 @@ import { dialPod } from "./port-forward/dial-pod.ts";
 import type { PortForwardRequest } from "./port-forward/forward.ts";
 import type { AttachRequest, Execer, ExecRequest } from "./remote-command/serve.ts";
 import { Sessions, spdyProtocols, webSocketProtocols } from "./sessions.ts";
-import { DirectTransport, StreamTransport, type Transport } from "./spdy/transport.ts";
+import { DirectTransport, StreamTransport } from "./spdy/transport.ts";
 import { type TlsPaths, watchTlsFiles } from "./tls-files.ts";
 import { Tokens } from "./tokens.ts";
 import { acceptSpdy, notFound, type Refusal, refuse, spdyHandshake, upgradeKind, webSocketHandshake } from "./upgrade.ts";
+import { DirectDuplex } from "./websocket/direct-duplex.ts";
 
 export type StreamRequest = ExecRequest | AttachRequest | PortForwardRequest;
 
@@ -185,34 +186,37 @@ export class StreamingServer {
     const protocol =
       kind === "spdy" ? spdyHandshake(request, spdyProtocols(claimed)) : webSocketHandshake(request, webSocketProtocols(claimed));
     if (typeof protocol !== "string") return refuse(socket, protocol);
+    const direct = this.#take(socket);
     if (kind === "spdy") {
-      const transport = this.#transport(socket, head);
+      if (direct === undefined && head.length > 0) socket.unshift(head);
+      const transport = direct === undefined ? new StreamTransport(socket) : new DirectTransport(direct, head);
       acceptSpdy(transport.stream, protocol);
       this.#run(claimed, this.#sessions.overSpdy(claimed, protocol, transport));
       return;
     }
-    this.#own(socket);
     // ws refuses names with a slash, as the RFC does, but the tunnel's name has one: it is kept from ws, and answered by ourselves.
     delete request.headers["sec-websocket-protocol"];
     this.#chosen.set(request, protocol);
-    this.#webSockets.handleUpgrade(request, socket, head, (webSocket: WebSocket) => {
+    const stream = direct === undefined ? socket : new DirectDuplex(direct);
+    this.#webSockets.handleUpgrade(request, stream, head, (webSocket: WebSocket) => {
+      // ws switches it off.
+      if (direct === undefined) socket.setTimeout(this.#idleTimeoutMs);
       this.#run(claimed, this.#sessions.overWebSocket(claimed, protocol, webSocket));
     });
   }
 
-  /** Takes the connection from the HTTP server: a second descriptor of it, with the first one closed. TLS stays where it is. */
-  #transport(socket: Socket, head: Buffer): Transport {
+  /** Takes the connection from the HTTP server: a second descriptor of it, with the first one closed. Undefined for TLS, which stays where it is. */
+  #take(socket: Socket): DirectSocket | undefined {
     const fd = socket instanceof TLSSocket ? undefined : descriptor(socket);
     if (fd === undefined) {
       this.#own(socket);
-      if (head.length > 0) socket.unshift(head);
-      return new StreamTransport(socket);
+      return undefined;
     }
     const direct = new DirectSocket({ fd: dupFd(fd), readable: true, writable: true, allowHalfOpen: true });
     socket.destroy();
     direct.socket.on("error", () => {});
     this.#own(direct.socket, direct);
-    return new DirectTransport(direct, head);
+    return direct;
   }
 
   #own(socket: Socket, direct?: DirectSocket): void {
