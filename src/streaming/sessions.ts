@@ -10,6 +10,7 @@ import { WebSocketSession, webSocketRemoteProtocols } from "./remote-command/web
 import { SpdyConnection } from "./spdy/connection.ts";
 import { StreamTransport, type Transport } from "./spdy/transport.ts";
 import { ChannelSocket } from "./websocket/channel-socket.ts";
+import type { DirectDuplex } from "./websocket/direct-duplex.ts";
 
 type StreamRequest = ExecRequest | AttachRequest | PortForwardRequest;
 
@@ -39,15 +40,16 @@ export class Sessions {
     return request.kind === "port-forward" ? this.#forwardOverSpdy(request, transport) : this.#remoteOverSpdy(request, protocol, transport);
   }
 
-  async overWebSocket(request: StreamRequest, protocol: string, socket: WebSocket): Promise<void> {
+  /** @param direct what the WebSocket runs on, unless that is TLS. */
+  async overWebSocket(request: StreamRequest, protocol: string, socket: WebSocket, direct?: DirectDuplex): Promise<void> {
     if (request.kind !== "port-forward") {
       const { json, ...codec } = webSocketRemoteProtocols.get(protocol) ?? { json: false, base64: false, halfClose: false };
-      const session = new WebSocketSession({ socket: new ChannelSocket(socket, codec), json, wanted: request });
+      const session = new WebSocketSession({ socket: new ChannelSocket(socket, codec, direct), json, wanted: request });
       return serveRemoteCommand({ session, request, execer: this.#execer, log: this.#log });
     }
     if (protocol === tunnelProtocol) return this.#forwardOverSpdy(request, new StreamTransport(createWebSocketStream(socket)));
     const codec = webSocketForwardProtocols.get(protocol) ?? { base64: false, halfClose: false };
-    return serveForwardChannels({ socket: new ChannelSocket(socket, codec), request, dial: this.#dial, log: this.#log });
+    return serveForwardChannels({ socket: new ChannelSocket(socket, codec, direct), request, dial: this.#dial, log: this.#log });
   }
 
   async #remoteOverSpdy(request: ExecRequest | AttachRequest, protocol: string, transport: Transport): Promise<void> {

@@ -197,11 +197,11 @@ export class StreamingServer {
     // ws refuses names with a slash, as the RFC does, but the tunnel's name has one: it is kept from ws, and answered by ourselves.
     delete request.headers["sec-websocket-protocol"];
     this.#chosen.set(request, protocol);
-    const stream = direct === undefined ? socket : new DirectDuplex(direct);
-    this.#webSockets.handleUpgrade(request, stream, head, (webSocket: WebSocket) => {
+    const duplex = direct === undefined ? undefined : new DirectDuplex(direct);
+    this.#webSockets.handleUpgrade(request, duplex ?? socket, head, (webSocket: WebSocket) => {
       // ws switches it off.
       if (direct === undefined) socket.setTimeout(this.#idleTimeoutMs);
-      this.#run(claimed, this.#sessions.overWebSocket(claimed, protocol, webSocket));
+      this.#run(claimed, this.#sessions.overWebSocket(claimed, protocol, webSocket, duplex));
     });
   }
 

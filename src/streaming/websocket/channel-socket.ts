@@ -1,6 +1,7 @@
 import type { Readable, Writable } from "node:stream";
 import type { WebSocket } from "ws";
 import { DirectReadable, DirectWritable } from "../../base/direct-streams.ts";
+import type { DirectDuplex } from "./direct-duplex.ts";
 
 /** What a WebSocket message of the channel protocols looks like. */
 export interface ChannelCodec {
@@ -27,9 +28,12 @@ export class ChannelSocket {
   readonly #inputs = new Map<number, DirectReadable>();
   readonly #full = new Set<DirectReadable>();
   readonly #outputs: Writable[] = [];
+  readonly #direct: DirectDuplex | undefined;
   readonly #closed = Promise.withResolvers<void>();
 
-  constructor(socket: WebSocket, codec: ChannelCodec) {
+  /** @param direct what the WebSocket runs on, when messages can be sent past it. */
+  constructor(socket: WebSocket, codec: ChannelCodec, direct?: DirectDuplex) {
+    this.#direct = codec.base64 ? undefined : direct;
     this.#socket = socket;
     this.#codec = codec;
     socket.on("message", (data) => this.#take(Buffer.isBuffer(data) ? data : Buffer.from(data as ArrayBuffer)));
@@ -55,10 +59,7 @@ export class ChannelSocket {
 
   /** What goes to the client on a channel. Its end is not told: WebSocket clients take the connection's. */
   output(channel: number): Writable {
-    const output = new ChannelOutput((payload, done) => {
-      this.send(channel, payload, done);
-      return this.#socket.bufferedAmount < HIGH_WATER_BYTES;
-    });
+    const output = new ChannelOutput((payload, done) => this.#sendOutput(channel, payload, done));
     if (this.#socket.readyState !== this.#socket.OPEN) output.destroy();
     this.#outputs.push(output);
     return output;
@@ -75,6 +76,19 @@ export class ChannelSocket {
     message[0] = channel;
     message.set(payload, 1);
     this.#socket.send(message, { binary: true }, done);
+  }
+
+  /** Answers whether more may be sent before `done` is called. */
+  #sendOutput(channel: number, payload: Buffer, done: (error?: Error) => void): boolean {
+    const direct = this.#direct;
+    if (direct === undefined || direct.writableLength > 0 || this.#socket.readyState !== this.#socket.OPEN) {
+      this.send(channel, payload, done);
+      return this.#socket.bufferedAmount < HIGH_WATER_BYTES;
+    }
+    const room = direct.sendBinary(channel, payload);
+    if (room) done();
+    else direct.drained(done);
+    return room;
   }
 
   /** Says goodbye; what was sent before still arrives. */
@@ -119,9 +133,9 @@ class ChannelOutput extends DirectWritable {
   override take(chunk: Buffer): boolean {
     if (this.writableLength > 0) return this.write(Buffer.from(chunk));
     if (this.destroyed || this.writableEnded) return true;
-    let room = true;
+    let room: boolean | undefined;
     room = this.#send(chunk, () => {
-      if (!room) this.emit("drain");
+      if (room === false) this.emit("drain");
     });
     return room;
   }

@@ -16,6 +16,16 @@ export class DirectDuplex extends Duplex {
     this.on("error", () => {});
   }
 
+  /** Sends one binary message past `ws`, in the order of what it sends itself: a header (RFC 6455, 5.2) goes before the bytes, which are not copied. */
+  sendBinary(first: number, payload: Buffer): boolean {
+    return this.#direct.writeBoth(binaryHeader(first, payload.length), payload);
+  }
+
+  /** Calls back once what waits has left, or never will. */
+  drained(done: () => void): void {
+    this.#direct.socket.once("drain", done);
+  }
+
   override _read(): void {
     if (this.#started) return this.#direct.resume();
     this.#started = true;
@@ -46,4 +56,23 @@ export class DirectDuplex extends Duplex {
     if (sent) done();
     else this.#direct.socket.once("drain", done);
   }
+}
+
+/** Of a message of `first` and `length` more bytes, whole and, as from a server, unmasked. `first` included. */
+function binaryHeader(first: number, length: number): Buffer {
+  const total = length + 1;
+  const header = Buffer.allocUnsafe(total < 126 ? 3 : total < 65_536 ? 5 : 11);
+  header[0] = 0x82;
+  if (total < 126) {
+    header[1] = total;
+  } else if (total < 65_536) {
+    header[1] = 126;
+    header.writeUInt16BE(total, 2);
+  } else {
+    header[1] = 127;
+    header.writeUInt32BE(0, 2);
+    header.writeUInt32BE(total, 6);
+  }
+  header[header.length - 1] = first;
+  return header;
 }
