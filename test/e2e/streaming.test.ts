@@ -44,7 +44,10 @@ async function onTerminal(args: string[], prompt: RegExp, keys: string): Promise
     typed = true;
     child.stdin.write(keys);
   });
+  // What was said tells why it does not end.
+  const limit = setTimeout(() => child.kill("SIGKILL"), 20_000);
   const [status] = (await once(child, "close")) as [number];
+  clearTimeout(limit);
   return { status, said };
 }
 
