@@ -77,7 +77,7 @@ export class DirectorySink implements LayerSink {
       // A chown clears setuid and setgid and file capabilities: owner first, mode next, xattrs last.
       fchownSync(fd, entry.uid, entry.gid);
       fchmodSync(fd, entry.mode);
-      setXattrs(path, entry.xattrs);
+      setXattrs(path, entry);
       futimes(fd, entry.mtime.seconds, entry.mtime.nanos, path);
     } finally {
       closeSync(fd);
@@ -93,7 +93,7 @@ export class DirectorySink implements LayerSink {
     return {
       bytes: this.#bytes,
       inodes: this.#inodes + this.#tree.made,
-      fixups: { impliedDirectories: this.#tree.implied(), foreignLinks: this.#foreignLinks },
+      fixups: { impliedDirectories: this.#tree.implied(), foreignLinks: this.#foreignLinks.filter(({ path }) => this.#tree.isFree(path)) },
     };
   }
 
@@ -152,7 +152,7 @@ export class DirectorySink implements LayerSink {
     }
     lchownSync(absolute, entry.uid, entry.gid);
     if (type !== "symlink") chmodSync(absolute, entry.mode);
-    setXattrs(absolute, entry.xattrs);
+    setXattrs(absolute, entry);
     lutimes(absolute, entry.mtime.seconds, entry.mtime.nanos);
   }
 
@@ -161,11 +161,11 @@ export class DirectorySink implements LayerSink {
     const target = cleanPath(entry.linkName);
     if (target === "") throw malformed(`hard link ${JSON.stringify(entry.path)} to the root`);
     const source = this.#tree.locate(target);
+    if (source !== undefined && this.#tree.isDirectory(source)) throw malformed(`hard link ${JSON.stringify(entry.path)} to a directory`);
     if (source === path) return;
     this.#tree.clear(path);
     try {
       if (source === undefined) throw Object.assign(new Error(), { code: "ENOENT" });
-      if (this.#tree.isDirectory(source)) throw malformed(`hard link ${JSON.stringify(entry.path)} to a directory`);
       linkSync(this.#tree.absolute(source), this.#tree.absolute(path));
     } catch (error) {
       if (!isErrno(error, "ENOENT")) throw error;
@@ -178,7 +178,7 @@ export class DirectorySink implements LayerSink {
     const absolute = this.#tree.absolute(path);
     lchownSync(absolute, entry.uid, entry.gid);
     chmodSync(absolute, entry.mode);
-    setXattrs(absolute, entry.xattrs);
+    setXattrs(absolute, entry);
     this.#directories.set(path, entry.mtime);
   }
 }

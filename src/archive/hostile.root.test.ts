@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -101,6 +101,7 @@ const refused: [string, Buffer | (() => Buffer), RegExp][] = [
     rawTar({ name: "d/", flag: "5" }, { name: "h", flag: "1", linkName: "d" }),
     /hard link "h" to a directory/,
   ],
+  ["a hard link of a directory to itself", rawTar({ name: "d/", flag: "5" }, { name: "d", flag: "1", linkName: "d" }), /to a directory/],
   [
     "a hard link to itself that is nowhere above",
     rawTar({ name: "a/", flag: "5" }, { name: "h", flag: "1", linkName: "/" }),
@@ -207,6 +208,29 @@ for (const kind of kinds) {
     assert.equal(readFileSync(join(path, "b"), "utf8"), "now a file");
     assert.equal(readFileSync(join(path, "c/z"), "utf8"), "not in a");
     assert.throws(() => statSync(join(path, "a/z")));
+  });
+
+  test(`${kind}: a directory that gives way to a link out of the layer: nothing behind the link is touched, now or at the commit`, async () => {
+    const outside = mkdtempSync(join(tmpdir(), "crid-outside-"));
+    try {
+      mkdirSync(join(outside, "z/implied"), { recursive: true });
+      const before = statSync(join(outside, "z"), { bigint: true });
+      const { path, result } = await unpack(
+        kind,
+        rawTar(
+          { name: "d/z/", flag: "5", mode: 0o777, uid: 1000, mtime: 1 },
+          { name: "d/z/implied/x", body: "x" },
+          ...(kind === "directory" ? [{ name: "d/z/foreign", flag: "1", linkName: "in/a/layer/below" }] : []),
+          { name: "d", flag: "2", linkName: outside },
+        ),
+      );
+      const now = statSync(join(outside, "z"), { bigint: true });
+      assert.deepEqual([now.mode, now.uid, now.mtimeNs], [before.mode, before.uid, before.mtimeNs]);
+      assert.deepEqual(result.fixups, { impliedDirectories: [""], foreignLinks: [] });
+      assert.equal(readlinkSync(join(path, "d")), outside);
+    } finally {
+      rmSync(outside, { recursive: true, force: true });
+    }
   });
 
   test(`${kind}: a directory and a file in one place, 20,000 times over, in little time`, async () => {

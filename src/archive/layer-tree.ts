@@ -39,8 +39,20 @@ export class LayerTree {
     return [...this.#implied].filter((path) => this.isDirectory(path));
   }
 
+  /**
+   * Whether a real path, as `directory` has answered it, still is one. Each part is looked at: any may have given way to a link, behind
+   * which the kernel would find a directory of the host.
+   */
   isDirectory(path: string): boolean {
-    return this.#known.has(path) || this.#lstat(path)?.isDirectory() === true;
+    if (this.#known.has(path)) return true;
+    if (!this.isDirectory(splitPath(path).parent) || this.#lstat(path)?.isDirectory() !== true) return false;
+    this.#remember(path);
+    return true;
+  }
+
+  /** Whether something could be made at a real path: its directory still is one, and has nothing of that name. */
+  isFree(path: string): boolean {
+    return this.isDirectory(splitPath(path).parent) && this.#lstat(path) === undefined;
   }
 
   /** An entry of the tar describes this directory. */

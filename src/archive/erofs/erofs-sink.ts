@@ -164,7 +164,7 @@ export class ErofsSink implements LayerSink {
 
   #describe(inode: number, entry: TarEntry, type: number): void {
     this.#tree.inodes.describe(inode, type | (type === mode.symlink ? 0o777 : entry.mode), entry);
-    this.#tree.setXattrs(inode, entry.xattrs.size === 0 ? entry.xattrs : storableXattrs(entry.xattrs));
+    this.#tree.setXattrs(inode, entry.xattrs.size === 0 ? entry.xattrs : storableXattrs(entry.xattrs, entry.type));
   }
 
   #beginFile(entry: TarEntry, parent: number, base: string): void {

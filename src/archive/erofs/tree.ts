@@ -53,12 +53,10 @@ export class ErofsTree {
     return this.#xattrs.get(inode) ?? noXattrs;
   }
 
-  /** Those of a tar entry. A mark that the directory is opaque stays. */
+  /** Those of a tar entry. What an entry before it said of the same directory stays, as in a file system, and the mark that it is opaque. */
   setXattrs(inode: number, xattrs: ReadonlyMap<string, Buffer>): void {
-    const mark = this.#xattrs.get(inode)?.get(opaque);
-    const all = mark === undefined ? xattrs : new Map([...xattrs, [opaque, mark]]);
-    if (all.size === 0) this.#xattrs.delete(inode);
-    else this.#xattrs.set(inode, all);
+    const before = this.#xattrs.get(inode);
+    if (xattrs.size > 0) this.#xattrs.set(inode, before === undefined ? xattrs : new Map([...before, ...xattrs]));
   }
 
   target(symlink: number): string {
