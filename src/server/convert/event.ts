@@ -1,4 +1,5 @@
 import { runtime } from "../../../api/cri/runtime/v1/api.js";
+import { nowNanos } from "../../base/time.ts";
 import type { LifecycleEvent, LifecycleEventType } from "../../container/events.ts";
 import type { Services } from "../services.ts";
 import { fromContainerStatus } from "./container.ts";
@@ -13,7 +14,12 @@ const types: Record<LifecycleEventType, runtime.v1.ContainerEventType> = {
   deleted: ContainerEventType.CONTAINER_DELETED_EVENT,
 };
 
-/** An event with the statuses of its pod and of the pod's containers as they are now; a pod that is gone has none. */
+/**
+ * An event with the statuses of its pod and of the pod's containers as they are now; a pod that is gone has none.
+ *
+ * Its time is that of these statuses, not when it happened: the kubelet's cache takes nothing that is older than what it has, and an exit is told once all
+ * output is written, which may be after a PodSandboxStatus that still said "running".
+ */
 export function fromEvent(
   event: LifecycleEvent,
   { containers, sandboxes }: Pick<Services, "containers" | "sandboxes">,
@@ -22,7 +28,7 @@ export function fromEvent(
   return {
     containerId: event.containerId,
     containerEventType: types[event.type],
-    createdAt: event.at,
+    createdAt: nowNanos(),
     ...(pod && { podSandboxStatus: fromSandboxStatus(sandboxes.status(pod.id)) }),
     containersStatuses: containers.list({ sandboxId: event.sandboxId }).map(fromContainerStatus),
   };
