@@ -62,13 +62,20 @@ test("a command that cannot be started is an internal error in the words of the 
 
 test("terminal sizes, whole, in pieces and in any case", async () => {
   await using fixture = await StreamingFixture.make();
-  const client = await SpdyTestClient.dial(fixture.exec(["sleep", "0.3"], { tty: true }), v4);
-  const { error, resize } = await openStreams(client, ["error", "stdout", "resize"]);
+  const { sizes } = fixture.targets;
+  const client = await SpdyTestClient.dial(fixture.exec(["cat"], { tty: true, stdin: true }), v4);
+  const { error, stdin, resize } = await openStreams(client, ["error", "stdin", "stdout", "resize"]);
+  // One that nobody has taken yet makes room for the next: so one after the other.
+  const taken = async (count: number): Promise<void> => {
+    for (let tries = 0; sizes.length < count && tries < 400; tries++) await delay(25);
+  };
   the(resize).output.write('{"Width":80,"Height":24}\n{"wid');
-  await delay(50);
+  await taken(1);
   the(resize).output.write('th":100,"height":50}');
+  await taken(2);
+  the(stdin).output.end();
   assert.deepEqual(JSON.parse(await text(the(error).input)), success);
-  assert.deepEqual(fixture.targets.sizes, ["80x24", "100x50"]);
+  assert.deepEqual(sizes, ["80x24", "100x50"]);
 });
 
 test("large transfers cross both ways, byte for byte", async () => {
