@@ -326,6 +326,11 @@ export class Images {
     return this.#using(key, image, () => this.#options.snapshotter.prepare(key, image.chainIds, o));
   }
 
+  /** Whether there is a root file system of this key. */
+  holdsRootfs(key: string): boolean {
+    return this.#options.snapshotter.chainIdsOf(key).length > 0;
+  }
+
   /** Idempotent. */
   async releaseRootfs(key: string): Promise<void> {
     await this.#release(key, () => this.#options.snapshotter.remove(key));

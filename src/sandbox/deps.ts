@@ -73,8 +73,10 @@ export interface PodPlugins {
   ): Promise<void>;
 }
 
-/** Only used where `sandbox.image` is configured. */
+/** Only used where `sandbox.image` is configured, or was when a pod was made. */
 export interface PauseImages {
+  /** Whether there is a root file system of this key. */
+  holdsRootfs(key: string): boolean;
   get(ref: string): ImageRecord | undefined;
   pull(ref: string, o: { signal: AbortSignal }): Promise<ImageRecord>;
   rootfs(key: string, image: ImageRecord, o?: { readonly?: boolean }): Promise<RootfsMount[]>;

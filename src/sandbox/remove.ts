@@ -28,7 +28,9 @@ export async function removePod(env: Env, pod: Pod, options: { signal: AbortSign
     if (!halfMade) await tellRemoved(env, pod);
     await removeCgroup(env, pod, pod.id);
     await failpoint("sandbox.remove.after-containers", { signal });
-    if (deps.settings.pauseImage !== "") await deps.images?.releaseRootfs(pod.id);
+    // The pod may come from a daemon that had an image for it, whatever the configuration says now.
+    const images = deps.images;
+    if (images !== undefined && (deps.settings.pauseImage !== "" || images.holdsRootfs(pod.id))) await images.releaseRootfs(pod.id);
     await removePodDirs(pod.files);
     await failpoint("sandbox.remove.after-directories", { signal });
     deps.store.sandboxes.delete(pod.id);

@@ -203,7 +203,7 @@ export class Cluster {
   }
 
   async #kubeadm(node: ClusterNode, command: string): Promise<void> {
-    const { status, stdout, stderr } = await node.try(["bash", "-ec", command], { timeoutMs: 300_000 });
+    const { status, stdout, stderr } = await node.try(["bash", "--norc", "-ec", command], { timeoutMs: 300_000 });
     writeFileSync(join(this.directory, `kubeadm-${node.name}.log`), stdout + stderr);
     if (status === 0) return;
     const tail = (stdout + stderr).split("\n").slice(-40).join("\n");

@@ -160,8 +160,9 @@ export class ClusterNode {
     return must(this.inside(argv), options);
   }
 
+  /** --norc: a bash whose input is a socket, as Node's pipes are, takes itself for one of rshd's and reads root's .bashrc. */
   shell(script: string, options: CommandOptions = {}): Promise<string> {
-    return this.run(["bash", "-c", `set -euo pipefail\n${script}`], options);
+    return this.run(["bash", "--norc", "-c", `set -euo pipefail\n${script}`], options);
   }
 
   async write(path: string, content: string): Promise<void> {

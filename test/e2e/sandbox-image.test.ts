@@ -29,6 +29,22 @@ test("sandbox.image: pulled when it is needed, pinned, and its pods outlive a cr
   }
 });
 
+test("the root file system of a pod's image goes with the pod, also when sandbox.image is no longer set", async () => {
+  const node = new TestNode({ config: { sandbox: { image: pause } } });
+  await node.start();
+  try {
+    await node.crictl("pull", busybox);
+    const { pod } = await runContainer(node, ["sleep", "1000"]);
+    await node.stop();
+    node.mergeConfig({ sandbox: {} });
+    await node.start();
+    await node.crictl("rmp", "-f", pod);
+    assert.deepEqual(await node.leftovers(), []);
+  } finally {
+    await node.close();
+  }
+});
+
 test("a pod with a user namespace runs on the built-in pause all the same", async () => {
   const node = new TestNode({ config: { sandbox: { image: pause } } });
   await node.start();
