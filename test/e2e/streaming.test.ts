@@ -66,7 +66,7 @@ for (const transport of transports) {
   test(`exec with a terminal over ${transport}: prompt, echo, size, exit code`, async () => {
     const { status, said } = await onTerminal(
       ["exec", "-it", "-r", transport, container, "sh"],
-      /# $/,
+      /\/ # /,
       "sleep 0.3; stty size; tty; exit 7\n",
     );
     assert.match(said, /; exit 7\r\n31 97\r\n\/dev\/pts\/\d+\r\n/);
