@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { CridError } from "../base/errors.ts";
 
 /** One plugin's part of a network, as its conf file says. */

@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { isErrno } from "../base/errors.ts";
 
 /** Where libcni, and with it containerd, CRI-O and nerdctl, writes down what it attached, unless told otherwise. */

@@ -1,7 +1,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { loadAll } from "js-yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { CridError, isErrno, messageOf } from "../base/errors.ts";
 import { nearestKey, type SchemaNode } from "./nearest.ts";
 import { type Config, configSchema } from "./schema.ts";

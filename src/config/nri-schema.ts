@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { absolutePath, duration } from "./quantity-schemas.ts";
 
 const reject = (what: string) => z.boolean().prefault(false).describe(`Do not let plugins adjust ${what}.`);

@@ -1,5 +1,5 @@
 import { dump } from "js-yaml";
-import { z } from "zod";
+import * as z from "zod";
 import { jsonSchema } from "./load.ts";
 import type { SchemaNode } from "./nearest.ts";
 import { type Config, configSchema } from "./schema.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { formatDuration, formatSize, parseDuration, parseSize } from "./quantities.ts";
 
 /** `5m`; milliseconds in the configuration as the parts use it. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** The names of setrlimit(2), as `prlimit` and `ulimit` users know them. */
 export const rlimitNames = [

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { nriSchema } from "./nri-schema.ts";
 import { absolutePath, duration, port, size } from "./quantity-schemas.ts";
 import { registrySchema } from "./registry-schema.ts";

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { connect } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { isErrno, messageOf } from "../base/errors.ts";
 import { readYamlFile } from "../config/yaml-file.ts";
 import { type Finding, failure, ok, warning } from "./finding.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isErrno, messageOf } from "../base/errors.ts";
 import { readYamlFile } from "../config/yaml-file.ts";
 import { type Finding, failure, ok } from "./finding.ts";

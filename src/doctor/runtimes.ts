@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { messageOf } from "../base/errors.ts";
 import { spawnProcess } from "../linux/spawn.ts";
 import { type HandlerSettings, runtimeHandler } from "../sandbox/runtime-handlers.ts";

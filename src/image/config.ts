@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 import { isDigest } from "../base/digest.ts";
 import { CridError } from "../base/errors.ts";
 import type { ImageConfig } from "../records/image-record.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { isDigest } from "../base/digest.ts";
 import { CridError } from "../base/errors.ts";
 import type { Descriptor } from "../registry/descriptor.ts";

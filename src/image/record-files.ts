@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { isDigest, parseDigest } from "../base/digest.ts";
 import { syncDirectory } from "../base/durable.ts";
 import { isErrno } from "../base/errors.ts";

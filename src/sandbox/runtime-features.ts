@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { CridError } from "../base/errors.ts";
 import { kernelAtLeast } from "../linux/kernel.ts";
 import { spawnProcess } from "../linux/spawn.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { cleanPath } from "../../archive/layer-path.ts";
 import { digestOf } from "../../base/digest.ts";
 import { CridError } from "../../base/errors.ts";

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { CridError, isErrno, messageOf } from "../../base/errors.ts";
 import { spawnProcess } from "../../linux/spawn.ts";
 import { type ChosenCredentials, parseCredentials } from "./credentials.ts";

@@ -1,6 +1,6 @@
 import { isAbsolute, join, posix } from "node:path";
 import { parse, TomlError } from "smol-toml";
-import { z } from "zod";
+import * as z from "zod";
 import { CridError } from "../../base/errors.ts";
 import type { TlsFiles } from "./endpoint.ts";
 

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { STATUS_CODES } from "node:http";
-import { type Dispatcher, request } from "undici";
+import type { Dispatcher } from "undici";
 import { CridError, type ErrorKind } from "../../base/errors.ts";
 import { EndpointError, type Failure, lie, printable } from "../failure.ts";
 import { hostnameOf, isLinkLocal, isLoopback } from "./addresses.ts";
@@ -39,11 +39,12 @@ const userAgent = "crid";
  * the node ask its cloud's metadata service).
  */
 export async function send(transports: Transports, options: HttpRequest, o: { signal: AbortSignal }): Promise<HttpResponse> {
+  const { request } = await import("./undici.ts");
   let { url, transport } = options;
   let hostHeaders = options.hostHeaders;
   for (let hops = 0; ; hops++) {
     const answer = await request(url, {
-      dispatcher: transports.dispatcher(transport, url),
+      dispatcher: await transports.dispatcher(transport, url),
       method: options.method,
       headers: { "user-agent": userAgent, ...options.headers, ...hostHeaders },
       ...(options.body === undefined ? {} : { body: options.body }),

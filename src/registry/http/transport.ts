@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type LookupAddress, type LookupOptions, lookup } from "node:dns";
 import { readFile } from "node:fs/promises";
 import { createSecureContext, type SecureContext } from "node:tls";
-import { Agent, type Dispatcher, ProxyAgent } from "undici";
+import type { Dispatcher } from "undici";
 import { CridError, messageOf } from "../../base/errors.ts";
 import type { TlsFiles } from "../endpoints/endpoint.ts";
 import { isLinkLocal, isLoopback } from "./addresses.ts";
@@ -59,14 +59,15 @@ export class Transports implements AsyncDisposable {
     return proxy === undefined ? undefined : redactUrl(proxy);
   }
 
-  dispatcher(transport: Transport, url: URL): Dispatcher {
+  async dispatcher(transport: Transport, url: URL): Promise<Dispatcher> {
+    const undici = await import("./undici.ts");
     const proxy = this.#proxy(url);
     const secure = url.protocol === "https:";
     const key = `${secure} ${proxy ?? ""} ${this.#keyOf(transport)}`;
     const existing = this.#pools.get(key);
     if (existing !== undefined) return existing;
     const tls = secure ? tlsOptions(transport) : {};
-    const pool = proxy === undefined ? directPool(transport, tls) : proxyPool(transport, tls, proxy);
+    const pool = proxy === undefined ? directPool(undici, transport, tls) : proxyPool(undici, transport, tls, proxy);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -92,9 +93,10 @@ export class Transports implements AsyncDisposable {
   }
 }
 
+type Undici = typeof import("./undici.ts");
 type TlsOptions = ReturnType<typeof tlsOptions> | Record<never, never>;
 
-function directPool(transport: Transport, tls: TlsOptions): Dispatcher {
+function directPool({ Agent }: Undici, transport: Transport, tls: TlsOptions): Dispatcher {
   const { foreign } = transport;
   return new Agent({
     allowH2: false,
@@ -106,7 +108,7 @@ function directPool(transport: Transport, tls: TlsOptions): Dispatcher {
   });
 }
 
-function proxyPool(transport: Transport, tls: TlsOptions, proxy: string): Dispatcher {
+function proxyPool({ ProxyAgent }: Undici, transport: Transport, tls: TlsOptions, proxy: string): Dispatcher {
   const { username, password } = new URL(proxy);
   const auth = username === "" ? {} : { token: basic(decodeURIComponent(username), decodeURIComponent(password)) };
   return new ProxyAgent({
