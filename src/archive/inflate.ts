@@ -1,12 +1,14 @@
 import type { Transform } from "node:stream";
 import { constants, createGunzip, createZstdDecompress } from "node:zlib";
 import { CridError } from "../base/errors.ts";
+import { giveBuffer, takeBuffer } from "./spare-buffers.ts";
 
 export type Compression = "none" | "gzip" | "zstd";
 
 /** Windows above 128 MiB (zstd's own default bound, `--long=27`) would let a layer choose our memory. */
 const zstdWindowLogMax = 27;
 const outputChunk = 256 * 1024;
+const smallestChunk = 16 * 1024;
 
 /** Gives the next bytes into the buffer and answers how many; 0 at the end. */
 export type ReadBytes = (into: Buffer) => Promise<number>;
@@ -26,15 +28,18 @@ export function detectCompression(head: Buffer): Compression {
  * Inflates in this process, several gzip members or zstd frames as one stream. Memory stays at a few buffers, whatever the
  * input: each is given back the moment it is used.
  *
+ * @param o.bytes how much there is to read, about
  * @throws what `take` throws; invalid-argument for damaged input
  */
-export async function inflate(compression: Compression, read: ReadBytes, take: TakeBytes): Promise<void> {
-  const input = Buffer.allocUnsafeSlow(outputChunk);
+export async function inflate(compression: Compression, read: ReadBytes, take: TakeBytes, o: { bytes?: number } = {}): Promise<void> {
+  const input = takeBuffer();
   if (compression === "none") {
     for (let got = await read(input); got > 0; got = await read(input)) take(input.subarray(0, got));
-    return;
+    return giveBuffer(input);
   }
-  const stream = inflater(compression);
+  // The last one is left to the garbage collector: for small layers, of which there may be many, small ones.
+  const chunkSize = Math.max(smallestChunk, Math.min(outputChunk, (o.bytes ?? outputChunk) * 2));
+  const stream = inflater(compression, chunkSize);
   const ended = Promise.withResolvers<never>();
   ended.promise.catch(() => undefined);
   const finished = Promise.withResolvers<void>();
@@ -46,7 +51,7 @@ export async function inflate(compression: Compression, read: ReadBytes, take: T
       ended.reject(error);
       stream.destroy();
     }
-    release(chunk);
+    release(chunk, chunkSize);
   });
   const written = (chunk: Buffer): Promise<void> => new Promise((resolve) => stream.write(chunk, () => resolve()));
   stream.once("end", finished.resolve);
@@ -56,22 +61,23 @@ export async function inflate(compression: Compression, read: ReadBytes, take: T
     }
     stream.end();
     await Promise.race([finished.promise, ended.promise]);
+    giveBuffer(input);
   } finally {
     stream.destroy();
   }
 }
 
-function inflater(compression: "gzip" | "zstd"): Transform {
-  if (compression === "gzip") return createGunzip({ chunkSize: outputChunk });
-  return createZstdDecompress({ chunkSize: outputChunk, params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax } });
+function inflater(compression: "gzip" | "zstd", chunkSize: number): Transform {
+  if (compression === "gzip") return createGunzip({ chunkSize });
+  return createZstdDecompress({ chunkSize, params: { [constants.ZSTD_d_windowLogMax]: zstdWindowLogMax } });
 }
 
 /**
  * Frees an output buffer that zlib has filled to its end and will not use again. Left to the garbage collector, which counts them little,
  * hundreds of megabytes of them wait at a time.
  */
-function release({ buffer, byteOffset, length }: Buffer): void {
-  if (buffer instanceof ArrayBuffer && length > 0 && byteOffset + length === buffer.byteLength && buffer.byteLength === outputChunk) {
+function release({ buffer, byteOffset, length }: Buffer, chunkSize: number): void {
+  if (buffer instanceof ArrayBuffer && length > 0 && byteOffset + length === buffer.byteLength && buffer.byteLength === chunkSize) {
     buffer.transfer(0);
   }
 }

@@ -7,12 +7,12 @@ import { waitChild } from "../linux/child.ts";
 import { closeFd, fcntlSetPipeSize, openFd, pipe } from "../linux/files.ts";
 import { posixSpawn } from "../linux/posix-spawn.ts";
 import type { ReadBytes, TakeBytes } from "./inflate.ts";
+import { giveBuffer, takeBuffer } from "./spare-buffers.ts";
 
 /** Programs that inflate gzip from stdin to stdout: Intel's ISA-L, about three times as fast as zlib, and pigz. */
 export type GunzipProgram = "igzip" | "unpigz";
 
 const pipeBytes = 1024 * 1024;
-const bufferBytes = 256 * 1024;
 
 /** The program failed. Whether the input is damaged or the program is, its answer is not relied upon: inflate in this process. */
 export class GunzipFailed extends CridError {
@@ -108,12 +108,13 @@ interface PipeEnd {
 /** One buffer for all that comes: what libuv allocates for each read would wait for the garbage collector. */
 function readPipe(fd: number, take: TakeBytes, fail: (error: unknown) => void): PipeEnd {
   const { promise: ended, resolve } = Promise.withResolvers<void>();
+  const output = takeBuffer();
   const socket = new Socket({
     fd,
     readable: true,
     writable: false,
     onread: {
-      buffer: Buffer.allocUnsafeSlow(bufferBytes),
+      buffer: output,
       callback: (bytes, buffer) => {
         try {
           take(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
@@ -126,7 +127,10 @@ function readPipe(fd: number, take: TakeBytes, fail: (error: unknown) => void): 
     },
   });
   socket.on("error", fail);
-  socket.on("end", resolve);
+  socket.on("end", () => {
+    giveBuffer(output);
+    resolve();
+  });
   socket.resume();
   return { socket, ended };
 }
@@ -135,10 +139,11 @@ function writePipe(fd: number, read: ReadBytes, fail: (error: unknown) => void):
   const socket = new Socket({ fd, readable: false, writable: true });
   // A child that ends early breaks the pipe; its exit status says why.
   socket.on("error", () => undefined);
-  const buffer = Buffer.allocUnsafeSlow(bufferBytes);
+  const buffer = takeBuffer();
   const written = (chunk: Buffer): Promise<boolean> => new Promise((resolve) => socket.write(chunk, (error) => resolve(error == null)));
   const ended = (async () => {
     for (let got = await read(buffer); got > 0; got = await read(buffer)) if (!(await written(buffer.subarray(0, got)))) return;
+    giveBuffer(buffer);
     socket.end();
   })();
   ended.catch(fail);

@@ -87,9 +87,9 @@ async function readPlain(blob: GrowingBlob, job: UnpackJob, o: UnpackContext, ta
   const native = compression === "gzip" && job.blobBytes >= nativeGunzipMinBytes ? o.gunzip : undefined;
   if (compression === "zstd") {
     using _ = await zstdMemory.take(zstdWindow(await blob.head(18)), o);
-    return await inflate(compression, read, take);
+    return await inflate(compression, read, take, { bytes: job.blobBytes });
   }
-  if (native === undefined) return inflate(compression, read, take);
+  if (native === undefined) return inflate(compression, read, take, { bytes: job.blobBytes });
   let plainBytes = 0;
   const counted = (chunk: Buffer): void => {
     plainBytes += chunk.length;

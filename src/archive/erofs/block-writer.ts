@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { giveBuffer, takeBuffer } from "../spare-buffers.ts";
 import { malformed } from "../tar-header.ts";
 import { blockSize } from "./format.ts";
 
@@ -10,10 +11,10 @@ export class BlockWriter {
   /** Where the buffer's first byte goes. */
   #base: number;
 
-  constructor(fd: number, options: { start: number; bufferBytes: number }) {
+  constructor(fd: number, options: { start: number }) {
     this.#fd = fd;
     this.#base = options.start;
-    this.#buffer = Buffer.allocUnsafeSlow(options.bufferBytes);
+    this.#buffer = takeBuffer();
   }
 
   get position(): number {
@@ -51,5 +52,10 @@ export class BlockWriter {
     for (let done = 0; done < this.#fill; ) done += writeSync(this.#fd, this.#buffer, done, this.#fill - done, this.#base + done);
     this.#base += this.#fill;
     this.#fill = 0;
+  }
+
+  /** Once, when all is written or nothing more will be. */
+  close(): void {
+    giveBuffer(this.#buffer);
   }
 }

@@ -56,8 +56,8 @@ export class ErofsSink implements LayerSink {
     this.#spoolFd = openSync(`${path}.spool`, "wx+", 0o600);
     unlinkSync(`${path}.spool`);
     this.#spoolReader = new SpoolReader(this.#spoolFd, path);
-    this.#image = new BlockWriter(this.#fd, { start: blockSize, bufferBytes: 256 * 1024 });
-    this.#spool = new BlockWriter(this.#spoolFd, { start: 0, bufferBytes: 64 * 1024 });
+    this.#image = new BlockWriter(this.#fd, { start: blockSize });
+    this.#spool = new BlockWriter(this.#spoolFd, { start: 0 });
   }
 
   entry(entry: TarEntry): void {
@@ -134,6 +134,7 @@ export class ErofsSink implements LayerSink {
     this.#open = false;
     closeSync(this.#fd);
     closeSync(this.#spoolFd);
+    for (const owner of [this.#image, this.#spool, this.#spoolReader]) owner.close();
     this.#tree.inodes.free();
   }
 

@@ -1,5 +1,6 @@
 import { readSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
+import { giveBuffer, takeBuffer } from "../spare-buffers.ts";
 
 const windowBytes = 64 * 1024;
 
@@ -7,7 +8,7 @@ const windowBytes = 64 * 1024;
 export class SpoolReader {
   readonly #fd: number;
   readonly #what: string;
-  readonly #window = Buffer.allocUnsafeSlow(windowBytes);
+  readonly #window = takeBuffer();
   #start = 0;
   #length = 0;
 
@@ -25,5 +26,10 @@ export class SpoolReader {
     const from = position - this.#start;
     if (from + length > this.#length) throw new CridError("internal", `${this.#what}: its spool ends early`);
     this.#window.copy(into, at, from, from + length);
+  }
+
+  /** Once, after the last read. */
+  close(): void {
+    giveBuffer(this.#window);
   }
 }
