@@ -1,4 +1,6 @@
 import { setPriority } from "node:os";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { parentPort } from "node:worker_threads";
 import { CridError } from "../base/errors.ts";
 import type { BlobExtent, GrowingBlob } from "./growing-blob.ts";
@@ -24,6 +26,9 @@ interface Running {
 }
 
 const running = new Map<number, Running>();
+const idleMs = 50;
+let idle: NodeJS.Timeout | undefined;
+const collectGarbage = garbageCollector();
 const answer = (value: UnpackAnswer): void => port.postMessage(value);
 
 port.on("message", (request: UnpackRequest) => {
@@ -65,5 +70,22 @@ async function unpack({ id, job, gunzip }: UnpackRequest & { do: "unpack" }): Pr
     answer({ say: "failed", id, kind, message });
   } finally {
     running.delete(id);
+    if (running.size === 0) collectWhenIdle();
   }
+}
+
+/**
+ * What the layers have left goes when the thread has nothing to do: by itself V8 collects when new memory is wanted, and counts little what lies outside
+ * of its heap.
+ */
+function collectWhenIdle(): void {
+  clearTimeout(idle);
+  idle = setTimeout(() => {
+    if (running.size === 0) collectGarbage();
+  }, idleMs).unref();
+}
+
+function garbageCollector(): () => void {
+  setFlagsFromString("--expose-gc");
+  return runInNewContext("gc") as () => void;
 }
