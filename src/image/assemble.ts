@@ -206,6 +206,8 @@ export class Assembler {
       // Until the record is safe from a power cut the lease holds what it is about, for the next try.
       await durable();
       await leases.release(lease);
+      // Those of tries with other credentials, or by other names.
+      await leases.dropDone(({ blobs }) => blobs.has(found.manifest.config.digest));
       await collector.collect({
         blobs: new Set([...lease.blobs, ...found.manifest.layers.map(({ digest }) => digest)]),
         chainIds: lease.chainIds,

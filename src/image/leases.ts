@@ -88,7 +88,7 @@ export class Leases {
     return [...this.#leases.values()].filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now);
   }
 
-  /** Forgets those of an earlier process that have done their duty: their end was not on the disk yet when the power was cut. */
+  /** Forgets those of broken off pulls whose image is here: another pull brought it, or a power cut has brought an ended lease back. */
   async dropDone(isDone: (lease: Lease) => boolean): Promise<void> {
     for (const lease of [...this.#leases.values()]) if (lease.expiresAt !== undefined && isDone(lease)) await this.release(lease);
   }

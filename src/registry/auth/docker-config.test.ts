@@ -3,10 +3,11 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import fc from "fast-check";
 import { isKind } from "../../base/errors.ts";
 import { DockerConfig } from "./docker-config.ts";
 
-const signal = AbortSignal.timeout(20_000);
+const signal = AbortSignal.timeout(60_000);
 
 async function config(t: TestContext, content: unknown): Promise<DockerConfig> {
   const root = await mkdtemp(join(tmpdir(), "crid-docker-"));
@@ -62,6 +63,8 @@ test("credential helpers: the host on stdin, user and secret on stdout, not foun
        token.example) echo '{"Username":"<token>","Secret":"T"}';;
        none.example) echo "credentials not found in native keychain"; exit 1;;
        odd.example) echo "SECRET not json";;
+       huge.example) yes SECRET | head -c 5000000;;
+       hang.example) sleep 60;;
        *) echo "locked" >&2; exit 2;;
      esac`,
   );
@@ -71,6 +74,8 @@ test("credential helpers: the host on stdin, user and secret on stdout, not foun
       "token.example": "test",
       "none.example": "test",
       "odd.example": "test",
+      "huge.example": "test",
+      "hang.example": "test",
       "bad.example": "test",
       "gone.example": "absent",
       "evil.example": "../x",
@@ -82,7 +87,40 @@ test("credential helpers: the host on stdin, user and secret on stdout, not foun
   assert.deepEqual((await find("token.example"))?.credentials, { type: "identity", token: "T" });
   assert.equal(await find("none.example"), undefined);
   await assert.rejects(find("odd.example"), (error) => isKind(error, "failed-precondition") && !error.message.includes("SECRET"));
+  await assert.rejects(find("huge.example"), (error) => isKind(error, "failed-precondition") && error.message.length < 500);
+  const going = AbortSignal.timeout(300);
+  await assert.rejects(docker.find(["hang.example"], { signal: going }), (error) => error === going.reason);
   await assert.rejects(find("bad.example"), /locked/);
   await assert.rejects(find("gone.example"), /run docker-credential-absent/);
   await assert.rejects(find("evil.example"), /is not a name/);
+});
+
+test("any file is read or refused, and shows nothing of itself", async (t) => {
+  const text = fc.oneof(
+    fc.json(),
+    fc.string(),
+    fc.constantFrom("null", "[]", '"x"', "{", '{"auths":null}', '{"auths":{"h":{"auth":"%%%"}}}'),
+  );
+  const entry = fc.record(
+    { auth: fc.oneof(fc.string(), fc.base64String()), username: fc.string(), identitytoken: fc.string() },
+    { requiredKeys: [] },
+  );
+  const shaped = fc
+    .record({ auths: fc.dictionary(fc.domain(), entry), credHelpers: fc.constant({}) })
+    .map((value) => JSON.stringify(value));
+  const directory = await mkdtemp(join(tmpdir(), "crid-docker-any-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const file = join(directory, "config.json");
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(text, shaped), fc.domain(), async (content, host) => {
+      await writeFile(file, content);
+      try {
+        const found = await new DockerConfig(file).find([host, `https://${host}/v1/`], { signal });
+        assert.ok(found === undefined || found.source === file);
+      } catch (error) {
+        assert.ok(isKind(error, "failed-precondition"), String(error));
+      }
+    }),
+    { numRuns: 300 },
+  );
 });
