@@ -236,3 +236,16 @@ test("a connection on which only output goes is not idle", async () => {
   assert.equal(await text(the(stdout).input), "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n");
   assert.deepEqual(JSON.parse(await text(the(error).input)), success);
 });
+
+test("more open streams than allowed: 503, until some have ended", async () => {
+  await using fixture = await StreamingFixture.make(60_000, { maxConnections: 2 });
+  const dial = (): Promise<SpdyTestClient> => SpdyTestClient.dial(fixture.exec(["cat"], { stdin: true }), v4);
+  const first = await dial();
+  await dialChannels(fixture.exec(["cat"], { stdin: true }), "v5.channel.k8s.io");
+  const refused = await dial();
+  assert.equal(refused.status, 503);
+  await refused.closed();
+  first.close();
+  await delay(100);
+  assert.equal((await dial()).status, 101);
+});

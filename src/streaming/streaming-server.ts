@@ -49,6 +49,7 @@ export class StreamingServer {
   readonly #idleTimeoutMs: number;
   readonly #tls: TlsPaths | undefined;
   readonly #tlsCheckMs: number | undefined;
+  readonly #maxConnections: number;
   readonly #log: Logger;
   readonly #tokens = new Tokens<StreamRequest>();
   readonly #sessions: Sessions;
@@ -69,6 +70,8 @@ export class StreamingServer {
     tls?: TlsPaths | undefined;
     /** How often the files are looked at; for tests. */
     tlsCheckMs?: number;
+    /** For tests. */
+    maxConnections?: number;
     targets: StreamTargets;
     log: Logger;
   }) {
@@ -77,6 +80,7 @@ export class StreamingServer {
     this.#idleTimeoutMs = options.idleTimeoutMs;
     this.#tls = options.tls;
     this.#tlsCheckMs = options.tlsCheckMs;
+    this.#maxConnections = options.maxConnections ?? MAX_CONNECTIONS;
     this.#log = options.log;
     const { targets } = options;
     this.#sessions = new Sessions({
@@ -108,7 +112,7 @@ export class StreamingServer {
       keepAliveInitialDelay: KEEP_ALIVE_MS,
     };
     const server = this.#tls === undefined ? createServer(settings) : await this.#secureServer(this.#tls, settings);
-    server.maxConnections = MAX_CONNECTIONS;
+    server.maxConnections = this.#maxConnections;
     server.on("request", (request, response) => {
       const refusal = this.#claim(request) === undefined ? notFound : noUpgrade;
       response.writeHead(refusal.status, { "Content-Type": "text/plain; charset=utf-8", Connection: "close" }).end(refusal.body);
@@ -186,6 +190,8 @@ export class StreamingServer {
     const protocol =
       kind === "spdy" ? spdyHandshake(request, spdyProtocols(claimed)) : webSocketHandshake(request, webSocketProtocols(claimed));
     if (typeof protocol !== "string") return refuse(socket, protocol);
+    // The HTTP server no longer counts those that were taken from it.
+    if (this.#sockets.size >= this.#maxConnections) return refuse(socket, tooMany);
     const direct = this.#take(socket);
     if (kind === "spdy") {
       if (direct === undefined && head.length > 0) socket.unshift(head);
@@ -255,6 +261,7 @@ export class StreamingServer {
   }
 }
 
+const tooMany: Refusal = { status: 503, body: "too many streams are open; try again when some have ended\n" };
 const noUpgrade: Refusal = { status: 400, body: "unable to upgrade: missing upgrade headers in request\n" };
 
 function baseUrl(scheme: string, address: string, port: number): string {

@@ -11,12 +11,13 @@ export class StreamingFixture implements AsyncDisposable {
   readonly targets = new LocalTargets();
   readonly server: StreamingServer;
 
-  constructor(idleTimeoutMs = 60_000) {
-    this.server = new StreamingServer({ address: "127.0.0.1", port: 0, idleTimeoutMs, targets: this.targets, log: silentLogger() });
+  constructor(idleTimeoutMs = 60_000, limits: { maxConnections?: number } = {}) {
+    const { targets } = this;
+    this.server = new StreamingServer({ address: "127.0.0.1", port: 0, idleTimeoutMs, targets, log: silentLogger(), ...limits });
   }
 
-  static async make(idleTimeoutMs?: number): Promise<StreamingFixture> {
-    const fixture = new StreamingFixture(idleTimeoutMs);
+  static async make(idleTimeoutMs?: number, limits?: { maxConnections?: number }): Promise<StreamingFixture> {
+    const fixture = new StreamingFixture(idleTimeoutMs, limits);
     await fixture.server.listen();
     return fixture;
   }
