@@ -42,7 +42,8 @@ const shared: BuildOptions = {
   // The source stays in memory, and is read and compared with the compile cache at each start. Names are kept: they stand in stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
-  legalComments: "linked",
+  // A release has the licences in a folder: hack/package.
+  legalComments: "none",
   plugins: [httpWithoutUndici],
   logLevel: "warning",
   metafile: true,
