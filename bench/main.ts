@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Context, coldStart, lists, logThroughput, loopDelay, memory, podLife, prepare } from "./measures.ts";
+import { nriPlugin } from "./nri.ts";
 import { pulls, rootFileSystems } from "./pulls.ts";
 import { Report } from "./report.ts";
 import { cridMetrics, makePeers } from "./runtimes.ts";
@@ -51,6 +52,7 @@ const measures: [string, () => Promise<void>][] = [
   ["port-forward", () => portForward(context, Math.max(3, Math.ceil(rounds / 4)), 256)],
   ["execs", () => openExecs(context, 500)],
   ["transfers", () => transfers(context, 1024)],
+  ["nri", () => nriPlugin(context, 5 * rounds)],
   ["lists", () => lists(context, 100, 5 * rounds)],
   ["pull", () => pulls(context, "a small image", "registry.k8s.io/e2e-test-images/nginx:1.14-2", rounds)],
   ["pull-layers", () => pulls(context, "20 layers", "docker.io/crid/twenty-layers:1", rounds)],

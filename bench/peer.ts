@@ -15,6 +15,8 @@ export interface PeerOptions {
   argv: string[];
   env: NodeJS.ProcessEnv;
   socket: string;
+  /** Where it serves NRI. */
+  nriSocket: string;
   /** Its log goes to `<directory>/<name>.log`. */
   directory: string;
 }
@@ -27,12 +29,14 @@ const cpuacct = "/sys/fs/cgroup/cpuacct";
 export class Peer {
   readonly name: PeerName;
   readonly client: CriClient;
+  readonly nriSocket: string;
   readonly #options: PeerOptions;
   readonly #group: string;
   #child: ChildProcess | undefined;
 
   constructor(options: PeerOptions) {
     this.name = options.name;
+    this.nriSocket = options.nriSocket;
     this.#options = options;
     this.client = new CriClient(options.socket);
     this.#group = join(cpuacct, `crid-bench-${run}-${options.variant ?? options.name}`);

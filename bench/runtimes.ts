@@ -80,14 +80,22 @@ function crid(
       log: { level: "warn", format: "text" },
       grpc: { address: socket },
       metrics: { address: variant === "crid" ? cridMetrics : "" },
-      nri: { enabled: false },
+      nri: { socket: join(base, "nri.sock"), pluginDir: join(base, "nri-plugins") },
       image: { snapshotter: variant === "crid" ? "auto" : "overlayfs" },
       runtime: { handlers: { runc: { shim: join(tools, "bin/containerd-shim-runc-v2"), binary: join(tools, "bin/runc") } } },
       cni: { binDirs: [join(tools, "cni/bin")], confDir },
       registry: { configPath: [certs] },
     }),
   );
-  return new Peer({ name: "crid", variant, argv: [executable, "serve", "--config", config], env, socket, directory });
+  return new Peer({
+    name: "crid",
+    variant,
+    argv: [executable, "serve", "--config", config],
+    env,
+    socket,
+    nriSocket: join(base, "nri.sock"),
+    directory,
+  });
 }
 
 function containerd(directory: string, certs: string, confDir: string, env: NodeJS.ProcessEnv): Peer {
@@ -120,9 +128,17 @@ state = ${JSON.stringify(join(base, "state"))}
 [plugins.'io.containerd.grpc.v1.cri']
   stream_server_port = "0"
 [plugins.'io.containerd.nri.v1.nri']
-  disable = true
+  socket_path = ${JSON.stringify(join(base, "nri.sock"))}
+  plugin_path = ${JSON.stringify(join(base, "nri-plugins"))}
 [plugins.'io.containerd.ttrpc.v1.otelttrpc']
 `,
   );
-  return new Peer({ name: "containerd", argv: [join(tools, "bin/containerd"), "--config", config], env, socket, directory });
+  return new Peer({
+    name: "containerd",
+    argv: [join(tools, "bin/containerd"), "--config", config],
+    env,
+    socket,
+    nriSocket: join(base, "nri.sock"),
+    directory,
+  });
 }
