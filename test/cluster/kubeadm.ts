@@ -87,7 +87,8 @@ export function initConfiguration(node: ClusterNode, socket: string, base: strin
       // Small and checked often, so that a test of log rotation does not take long.
       containerLogMaxSize: "1Mi",
       containerLogMonitorInterval: "3s",
-      imageMinimumGCAge: "0s",
+      // Zero means the default, two minutes.
+      imageMinimumGCAge: "1s",
       evictionPressureTransitionPeriod: "10s",
       featureGates: { ...featureGates, ...options.featureGates },
     },
