@@ -17,7 +17,8 @@ import type { UnpackResult, UnpackTarget } from "./unpack-job.ts";
 // repeats a run, CRID_FUZZ_KEEP is a folder for the last one (docs/images.md).
 
 const runs = Number(process.env.CRID_FUZZ_RUNS ?? 150);
-const seed = Number(process.env.CRID_FUZZ_SEED ?? Date.now() % 1e6);
+/** The same in every run of the suite: what is new is found by long runs, not by somebody who has changed something else. */
+const seed = Number(process.env.CRID_FUZZ_SEED ?? 1);
 const batch = 50;
 const limits = { maxBytes: 8 * 1024 * 1024, maxEntries: 2000 };
 
@@ -29,7 +30,7 @@ const stricter: RegExp[] = [
   /has the (owner|group|device number) |a link target of|image\.maxLayer(Bytes|Entries)/,
   /hard link ".*" to (a directory|the root)|names no file|root of the layer is not a directory/,
   /is a file and has entries below it|too many links|points outside/,
-  /negative size|a size that|is not a number|extension header of/,
+  /negative size|a size that|is not a number|is out of range|extension header of/,
 ];
 
 const work = mkdtempSync(join(tmpdir(), "crid-fuzz-"));
