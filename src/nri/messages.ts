@@ -10,10 +10,6 @@ export const v1 = nri.pkg.api.v1alpha1;
 export type PodSandbox = nri.pkg.api.v1alpha1.PodSandbox.$Properties;
 export type Container = nri.pkg.api.v1alpha1.Container.$Properties;
 export type SeccompPolicy = nri.pkg.api.v1alpha1.LinuxSeccomp.$Properties;
-export type Hook = nri.pkg.api.v1alpha1.Hook;
-export type Mount = nri.pkg.api.v1alpha1.Mount;
-export type LinuxDevice = nri.pkg.api.v1alpha1.LinuxDevice;
-export type KeyValue = nri.pkg.api.v1alpha1.KeyValue;
 export type LinuxResources = nri.pkg.api.v1alpha1.LinuxResources;
 export type LinuxMemory = nri.pkg.api.v1alpha1.LinuxMemory;
 export type LinuxCpu = nri.pkg.api.v1alpha1.LinuxCPU;
@@ -21,8 +17,6 @@ export type ContainerAdjustment = nri.pkg.api.v1alpha1.ContainerAdjustment;
 export type LinuxContainerAdjustment = nri.pkg.api.v1alpha1.LinuxContainerAdjustment;
 export type ContainerUpdate = nri.pkg.api.v1alpha1.ContainerUpdate;
 export type ContainerEviction = nri.pkg.api.v1alpha1.ContainerEviction;
-export type CreateContainerResponse = nri.pkg.api.v1alpha1.CreateContainerResponse;
-export type ValidationRequest = nri.pkg.api.v1alpha1.ValidateContainerAdjustmentRequest.$Properties;
 
 export interface PodRequest {
   pod: PodSandbox;
