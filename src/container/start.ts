@@ -1,3 +1,4 @@
+import { existsSync, rmSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { CridError, isKind, messageOf } from "../base/errors.ts";
@@ -81,7 +82,7 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
   if (config.security.namespaces.pid === "target") targetPid(context, pod.id, config.security.namespaces.targetId);
   const shim = await pod.shim({ signal });
   const stdio = stdioPaths(context, id, config);
-  for (const path of [stdio.stdin, stdio.stdout, stdio.stderr]) if (path !== "") mkfifo(path);
+  await makeFifos(context, id, Object.values(stdio));
   if (record.logPath !== "") await mkdir(dirname(record.logPath), { recursive: true, mode: 0o755 });
   rollback.push("log", () => context.logger.close(id));
   await context.logger.open({ id, logPath: record.logPath, stdout: stdio.stdout, stderr: stdio.stderr, tty: config.tty }, { signal });
@@ -121,6 +122,16 @@ async function run(context: ContainerContext, entry: ContainerEntry, rollback: R
       throw error;
     }
   }
+}
+
+/** A start that a crash broke off before there was a task has left its fifos, and the logger, which outlives the daemon, holds them. */
+async function makeFifos(context: ContainerContext, id: string, stdio: readonly string[]): Promise<void> {
+  const paths = stdio.filter((path) => path !== "");
+  if (paths.some((path) => existsSync(path))) {
+    await context.logger.close(id);
+    for (const path of paths) rmSync(path, { force: true });
+  }
+  for (const path of paths) mkfifo(path);
 }
 
 /** In a user namespace the pipes of stdio must belong to the mapped user, or the process cannot reopen /dev/stdout. */
