@@ -60,14 +60,14 @@ export class Transports implements AsyncDisposable {
   }
 
   async dispatcher(transport: Transport, url: URL): Promise<Dispatcher> {
-    const undici = await import("./undici.ts");
+    const { Agent, ProxyAgent } = await import("./undici.ts");
     const proxy = this.#proxy(url);
     const secure = url.protocol === "https:";
     const key = `${secure} ${proxy ?? ""} ${this.#keyOf(transport)}`;
     const existing = this.#pools.get(key);
     if (existing !== undefined) return existing;
     const tls = secure ? tlsOptions(transport) : {};
-    const pool = proxy === undefined ? directPool(undici, transport, tls) : proxyPool(undici, transport, tls, proxy);
+    const pool = proxy === undefined ? directPool(Agent, transport, tls) : proxyPool(ProxyAgent, transport, tls, proxy);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -96,7 +96,7 @@ export class Transports implements AsyncDisposable {
 type Undici = typeof import("./undici.ts");
 type TlsOptions = ReturnType<typeof tlsOptions> | Record<never, never>;
 
-function directPool({ Agent }: Undici, transport: Transport, tls: TlsOptions): Dispatcher {
+function directPool(Agent: Undici["Agent"], transport: Transport, tls: TlsOptions): Dispatcher {
   const { foreign } = transport;
   return new Agent({
     allowH2: false,
@@ -108,7 +108,7 @@ function directPool({ Agent }: Undici, transport: Transport, tls: TlsOptions): D
   });
 }
 
-function proxyPool({ ProxyAgent }: Undici, transport: Transport, tls: TlsOptions, proxy: string): Dispatcher {
+function proxyPool(ProxyAgent: Undici["ProxyAgent"], transport: Transport, tls: TlsOptions, proxy: string): Dispatcher {
   const { username, password } = new URL(proxy);
   const auth = username === "" ? {} : { token: basic(decodeURIComponent(username), decodeURIComponent(password)) };
   return new ProxyAgent({
