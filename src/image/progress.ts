@@ -24,6 +24,8 @@ interface Item {
   state: BlobState;
   size: number;
   source: { readonly offset: number } | undefined;
+  /** performance.now() when its download began. */
+  startedAt: number;
 }
 
 /** What a pull does, and what it has cost. A blob that another pull fetches is shown as waiting until it is there. */
@@ -37,6 +39,8 @@ export class PullProgress {
   #resumedBytes = 0;
   #cachedBytes = 0;
   #interruptions = 0;
+  #resolveMs = 0;
+  #downloadMs = 0;
   #unpackMs = 0;
   #syncMs = 0;
 
@@ -54,7 +58,7 @@ export class PullProgress {
   }
 
   add({ digest, size }: Descriptor): void {
-    if (!this.#items.has(digest)) this.#items.set(digest, { state: "waiting", size, source: undefined });
+    if (!this.#items.has(digest)) this.#items.set(digest, { state: "waiting", size, source: undefined, startedAt: 0 });
   }
 
   cached({ digest, size }: Descriptor): void {
@@ -62,8 +66,15 @@ export class PullProgress {
     this.#set(digest, "done");
   }
 
+  /** It is known what the reference stands for. */
+  resolved(): void {
+    this.#resolveMs = this.ms;
+  }
+
   started({ digest }: Descriptor, source: { readonly offset: number }): void {
     this.#set(digest, "downloading", source);
+    const item = this.#items.get(digest);
+    if (item !== undefined) item.startedAt = performance.now();
   }
 
   downloaded({ digest, size }: Descriptor, result: DownloadResult): void {
@@ -71,6 +82,8 @@ export class PullProgress {
     this.#resumedBytes += result.resumedFrom;
     this.#interruptions += result.interruptions;
     this.#endpoints.add(result.endpoint);
+    const item = this.#items.get(digest);
+    if (item !== undefined && item.startedAt > 0) this.#downloadMs += performance.now() - item.startedAt;
     this.#set(digest, "downloaded");
   }
 
@@ -97,7 +110,7 @@ export class PullProgress {
     return { ref: this.ref, startedAtMs: this.#startedAtMs, blobs };
   }
 
-  /** For the line that the log has of each pull. Times of layers are summed; layers run side by side. */
+  /** For the line that the log has of each pull. Times of blobs and layers are summed; they run side by side, each layer's unpacking beside its download. */
   summary(): Record<string, unknown> {
     return {
       ms: this.ms,
@@ -106,6 +119,8 @@ export class PullProgress {
       resumedBytes: this.#resumedBytes,
       cachedBytes: this.#cachedBytes,
       interruptions: this.#interruptions,
+      resolveMs: this.#resolveMs,
+      downloadMs: Math.round(this.#downloadMs),
       unpackMs: Math.round(this.#unpackMs),
       syncMs: Math.round(this.#syncMs),
     };
