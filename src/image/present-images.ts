@@ -15,6 +15,12 @@ interface Needs {
   blobs: ReadonlyMap<string, number>;
 }
 
+/** A look at what a reference stood for the last time. */
+interface Foreseen {
+  rootDigest: string;
+  intact: Promise<boolean>;
+}
+
 /** An entry is some kilobytes. A node has some hundred images; those beyond are read from disk again. */
 const maxKnown = 256;
 
@@ -58,24 +64,34 @@ export class PresentImages {
   }
 
   /**
+   * Begins to look whether what the reference stood for the last time is all on disk, for `find`: the registry takes as long to say whether it still
+   * stands for that.
+   */
+  foresee(ref: Reference): Foreseen | undefined {
+    const repository = `${repositoryOf(ref)}@`;
+    const digests = this.#catalog.find(formatReference(ref))?.repoDigests.filter((digest) => digest.startsWith(repository)) ?? [];
+    const rootDigest = digests.map((digest) => digest.slice(repository.length)).find((digest) => this.#known.has(digest));
+    if (rootDigest === undefined) return undefined;
+    const intact = this.#isIntact(rootDigest);
+    intact.catch(() => undefined);
+    return { rootDigest, intact };
+  }
+
+  /**
    * The image that the reference stands for, with the reference among its names, if nothing of it has to be fetched or unpacked.
    * Undefined when something is missing, has another size, or is not known: then the pull finds out what.
    */
-  async find(rootDigest: string, ref: Reference, progress: PullProgress): Promise<ImageRecord | undefined> {
+  async find(
+    rootDigest: string,
+    ref: Reference,
+    o: { progress: PullProgress; foreseen: Foreseen | undefined },
+  ): Promise<ImageRecord | undefined> {
+    const { progress, foreseen } = o;
+    if (!(await (foreseen?.rootDigest === rootDigest ? foreseen.intact : this.#isIntact(rootDigest)))) return undefined;
     const needs = this.#known.get(rootDigest);
-    if (needs === undefined || !needs.chainIds.every((chainId) => this.#snapshotter.hasLayer(chainId))) return undefined;
-    const blobs = [...needs.blobs];
-    if (blobs.some(([digest]) => this.#suspects.hasBlob(digest)) || needs.chainIds.some((chainId) => this.#suspects.hasLayer(chainId)))
-      return undefined;
-    const [found, wrong] = await Promise.all([
-      Promise.all(blobs.map(([digest]) => this.#content.stat(digest))),
-      Promise.all(needs.chainIds.map((chainId) => this.#looksDamaged(chainId))),
-    ]);
-    if (wrong.includes(true)) return undefined;
-    if (!blobs.every(([, size], index) => found[index]?.size === size)) return undefined;
     // Whoever removes an image takes its record first, and no await stands between this look and the answer.
-    const record = this.#catalog.record(needs.id);
-    if (record === undefined) return undefined;
+    const record = needs === undefined ? undefined : this.#catalog.record(needs.id);
+    if (needs === undefined || record === undefined) return undefined;
     for (const [digest, size] of needs.blobs) {
       progress.add({ mediaType: "", digest, size });
       progress.cached({ mediaType: "", digest, size });
@@ -84,6 +100,19 @@ export class PresentImages {
     const digests = [`${repositoryOf(ref)}@${rootDigest}`];
     const named = tags.every((tag) => record.repoTags.includes(tag)) && digests.every((digest) => record.repoDigests.includes(digest));
     return named ? this.#catalog.find(record.id) : this.#catalog.add(record, { tags, digests });
+  }
+
+  async #isIntact(rootDigest: string): Promise<boolean> {
+    const needs = this.#known.get(rootDigest);
+    if (needs === undefined || !needs.chainIds.every((chainId) => this.#snapshotter.hasLayer(chainId))) return false;
+    const blobs = [...needs.blobs];
+    if (blobs.some(([digest]) => this.#suspects.hasBlob(digest)) || needs.chainIds.some((chainId) => this.#suspects.hasLayer(chainId)))
+      return false;
+    const [found, wrong] = await Promise.all([
+      Promise.all(blobs.map(([digest]) => this.#content.stat(digest))),
+      Promise.all(needs.chainIds.map((chainId) => this.#looksDamaged(chainId))),
+    ]);
+    return !wrong.includes(true) && blobs.every(([, size], index) => found[index]?.size === size);
   }
 
   async #looksDamaged(chainId: string): Promise<boolean> {

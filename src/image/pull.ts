@@ -69,10 +69,12 @@ export class Puller {
     try {
       const repository = await registry.open(ref, { auth: o.auth });
       const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
+      const { present } = this.#options;
+      const foreseen = present.foresee(ref);
       const resolved = await this.#resolve(repository, o);
       progress.resolved();
       const record =
-        (await this.#options.present.find(resolved.digest, ref, progress)) ?? (await this.#bring(resolved, source, repository, key, o));
+        (await present.find(resolved.digest, ref, { progress, foreseen })) ?? (await this.#bring(resolved, source, repository, key, o));
       log.info({ ref: name, id: record.id, ...progress.summary() }, "pulled");
       return record;
     } catch (error) {

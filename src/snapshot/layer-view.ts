@@ -31,9 +31,12 @@ export interface LayerView extends Disposable {
   find(parts: readonly string[]): Promise<LayerAnswer>;
 }
 
+type Seen = LayerFile & { isWhiteout: boolean };
+
 /** A layer that is a directory. */
 export class DirectoryView implements LayerView {
   readonly #root: string;
+  readonly #way = new Way((parts) => this.#file(parts));
 
   constructor(root: string) {
     this.#root = root;
@@ -42,10 +45,10 @@ export class DirectoryView implements LayerView {
   [Symbol.dispose](): void {}
 
   find(parts: readonly string[]): Promise<LayerAnswer> {
-    return walk(parts, (depth) => this.#file(parts.slice(0, depth)));
+    return this.#way.walk(parts);
   }
 
-  async #file(parts: readonly string[]): Promise<(LayerFile & { isWhiteout: boolean }) | undefined> {
+  async #file(parts: readonly string[]): Promise<Seen | undefined> {
     const path = absolute(this.#root, parts.join("/"));
     const stat = await lstatIfThere(path);
     if (stat === undefined) return undefined;
@@ -66,6 +69,7 @@ export class DirectoryView implements LayerView {
 /** A layer that is an EROFS image; it need not be mounted. */
 export class ErofsView implements LayerView {
   readonly #image: ErofsImage;
+  readonly #way = new Way(async (parts) => this.#file(parts));
 
   constructor(path: string) {
     this.#image = new ErofsImage(path);
@@ -76,30 +80,54 @@ export class ErofsView implements LayerView {
   }
 
   find(parts: readonly string[]): Promise<LayerAnswer> {
-    return walk(parts, async (depth) => {
-      const found = this.#image.lookup(parts.slice(0, depth));
-      if (found === undefined) return undefined;
-      const { mode, uid, gid, mtime, address } = found.inode;
-      return { mode, uid, gid, mtime, xattrs: found.xattrs, isWhiteout: (mode & 0o170000) === 0o020000 && address === 0 };
-    });
+    return this.#way.walk(parts);
+  }
+
+  #file(parts: readonly string[]): Seen | undefined {
+    const found = this.#image.lookup(parts);
+    if (found === undefined) return undefined;
+    const { mode, uid, gid, mtime, address } = found.inode;
+    return { mode, uid, gid, mtime, xattrs: found.xattrs, isWhiteout: (mode & 0o170000) === 0o020000 && address === 0 };
   }
 }
 
-/** Looks at each directory on the way: a whiteout or a file there hides what is below, an opaque one too. */
-async function walk(
-  parts: readonly string[],
-  fileAt: (depth: number) => Promise<(LayerFile & { isWhiteout: boolean }) | undefined>,
-): Promise<LayerAnswer> {
-  let hidesBelow = false;
-  for (let depth = 0; depth <= parts.length; depth++) {
-    const file = await fileAt(depth);
-    if (file === undefined) return { kind: hidesBelow ? "hidden" : "absent" };
-    if (file.isWhiteout) return { kind: "hidden" };
-    if (depth === parts.length) return { kind: "found", file, hidesBelow };
-    if (!isDirectory(file.mode)) return { kind: "hidden" };
-    hidesBelow ||= file.xattrs.get(opaque)?.toString() === "y";
+/** Bound on what a walk remembers. */
+const maxSeen = 10_000;
+
+/**
+ * The way to a path, part by part. What lies on it is looked at once: a layer that implies directories implies hundreds of them below the same
+ * few, most of which the layers below do not have.
+ */
+class Way {
+  readonly #look: (parts: readonly string[]) => Promise<Seen | undefined>;
+  readonly #seen = new Map<string, Seen | undefined>();
+
+  constructor(look: (parts: readonly string[]) => Promise<Seen | undefined>) {
+    this.#look = look;
   }
-  return { kind: "absent" };
+
+  /** Looks at each directory on the way: a whiteout or a file there hides what is below, an opaque one too. */
+  async walk(parts: readonly string[]): Promise<LayerAnswer> {
+    let hidesBelow = false;
+    for (let depth = 0; depth <= parts.length; depth++) {
+      const file = await this.#at(parts.slice(0, depth));
+      if (file === undefined) return { kind: hidesBelow ? "hidden" : "absent" };
+      if (file.isWhiteout) return { kind: "hidden" };
+      if (depth === parts.length) return { kind: "found", file, hidesBelow };
+      if (!isDirectory(file.mode)) return { kind: "hidden" };
+      hidesBelow ||= file.xattrs.get(opaque)?.toString() === "y";
+    }
+    return { kind: "absent" };
+  }
+
+  async #at(parts: readonly string[]): Promise<Seen | undefined> {
+    const path = parts.join("/");
+    if (this.#seen.has(path)) return this.#seen.get(path);
+    const file = await this.#look(parts);
+    if (this.#seen.size >= maxSeen) this.#seen.clear();
+    this.#seen.set(path, file);
+    return file;
+  }
 }
 
 /** The file that a path shows in the merged layers. @param layers lowest first */
