@@ -48,7 +48,9 @@ export const flannelChecks: readonly Check[] = [
       const { cluster, namespace, run } = context;
       const { kubectl } = cluster;
       const pids = await Promise.all(cluster.nodes.map((node) => node.servicePid(cluster.runtime)));
-      for (const node of cluster.nodes) await node.shell(`rm -f ${own}; ip route | grep '^10.244.*via' | xargs -rL1 ip route delete`);
+      // A node that has left and come back has routes to both of its networks.
+      const routes = "ip route | awk '/^10.244.* via / { print $1 }' | xargs -rn1 ip route delete";
+      for (const node of cluster.nodes) await node.shell(`rm -f ${own}; ${routes}`);
       try {
         await allNodes(cluster, "False");
         const { items } = await kubectl.list("nodes");
