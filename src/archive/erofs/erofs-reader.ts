@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
 import {
   blockSize,
@@ -28,6 +28,7 @@ export interface ImageFile {
 export class ErofsImage implements Disposable {
   readonly #fd: number;
   readonly #path: string;
+  readonly #bytes: number;
   readonly #rootNid: number;
   readonly #metaOffset: number;
   /** Blocks of the image, as its superblock says. */
@@ -37,21 +38,27 @@ export class ErofsImage implements Disposable {
   constructor(path: string, options: { writable?: boolean } = {}) {
     this.#path = path;
     this.#fd = openSync(path, options.writable === true ? "r+" : "r");
-    const superblock = decodeSuperblock(this.#read(superOffset, 128));
-    if (superblock === undefined) {
+    try {
+      this.#bytes = fstatSync(this.#fd).size;
+      const superblock = decodeSuperblock(this.#read(superOffset, 128));
+      if (superblock === undefined) throw this.#damaged("it has no EROFS superblock");
+      this.#rootNid = superblock.rootNid;
+      this.blocks = superblock.blocks;
+      this.#metaOffset = superblock.metaBlock * blockSize;
+    } catch (error) {
       closeSync(this.#fd);
-      throw new CridError("data-loss", `${path} is damaged: it has no EROFS superblock; remove the image and pull it again`);
+      throw error;
     }
-    this.#rootNid = superblock.rootNid;
-    this.blocks = superblock.blocks;
-    this.#metaOffset = superblock.metaBlock * blockSize;
   }
 
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
 
-  /** The root for an empty list of parts; undefined when something on the way is missing. Links are not followed. */
+  /**
+   * The root for an empty list of parts; undefined when something on the way is missing. Links are not followed.
+   * @throws data-loss when what is on the way is damaged, as all reading does
+   */
   lookup(parts: readonly string[]): ImageFile | undefined {
     let nid = this.#rootNid;
     for (const part of parts) {
@@ -89,21 +96,32 @@ export class ErofsImage implements Disposable {
     const whole = inode.size - tail;
     for (let at = 0; at < whole; at += blockSize) {
       const block = this.#read(inode.address * blockSize + at, Math.min(blockSize, whole - at));
-      const found = decodeDirectoryBlock(block).find((entry) => entry.name === name);
+      const found = this.#entry(block, name);
       if (found !== undefined) return found.nid;
     }
     if (tail === 0) return undefined;
     const block = this.#read(this.#metaOffset + nid * slotSize + inodeSize + inode.xattrBytes, tail);
-    return decodeDirectoryBlock(block).find((entry) => entry.name === name)?.nid;
+    return this.#entry(block, name)?.nid;
+  }
+
+  #entry(block: Buffer, name: string): { nid: number } | undefined {
+    const entries = decodeDirectoryBlock(block);
+    if (entries === undefined) throw this.#damaged("a directory makes no sense");
+    return entries.find((entry) => entry.name === name);
   }
 
   #read(position: number, length: number): Buffer {
+    if (position + length > this.#bytes) throw this.#damaged("it ends early");
     const buffer = Buffer.alloc(length);
     for (let done = 0; done < length; ) {
       const got = readSync(this.#fd, buffer, done, length - done, position + done);
-      if (got === 0) throw new CridError("data-loss", `${this.#path} is damaged: it ends early; remove the image and pull it again`);
+      if (got === 0) throw this.#damaged("it ends early");
       done += got;
     }
     return buffer;
+  }
+
+  #damaged(why: string): CridError {
+    return new CridError("data-loss", `${this.#path} is damaged: ${why}; remove the image and pull it again`);
   }
 }

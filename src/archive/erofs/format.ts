@@ -199,16 +199,20 @@ export function encodeDirectory(entries: readonly DirectoryEntry[]): Buffer {
   return data;
 }
 
-/** @param data one block of a directory, or the part of it that is used */
-export function decodeDirectoryBlock(data: Buffer): { name: string; nid: number }[] {
-  if (data.length < direntSize) return [];
-  const count = data.readUInt16LE(8) / direntSize;
-  return Array.from({ length: count }, (_, index) => {
-    const at = index * direntSize;
+/** @param data one block of a directory, or the part of it that is used · @returns undefined when it is damaged */
+export function decodeDirectoryBlock(data: Buffer): { name: string; nid: number }[] | undefined {
+  if (data.length < direntSize) return undefined;
+  const names = data.readUInt16LE(8);
+  const count = names / direntSize;
+  if (!Number.isInteger(count) || count === 0 || names > data.length) return undefined;
+  const entries: { name: string; nid: number }[] = [];
+  for (let at = 0; at < names; at += direntSize) {
     const start = data.readUInt16LE(at + 8);
-    const end = index + 1 < count ? data.readUInt16LE(at + direntSize + 8) : data.length;
+    const end = at + direntSize < names ? data.readUInt16LE(at + direntSize + 8) : data.length;
+    if (start < names || end < start || end > data.length) return undefined;
     const name = data.toString("latin1", start, end);
     const zero = name.indexOf("\0");
-    return { name: zero < 0 ? name : name.slice(0, zero), nid: Number(data.readBigUInt64LE(at)) };
-  });
+    entries.push({ name: zero < 0 ? name : name.slice(0, zero), nid: Number(data.readBigUInt64LE(at)) });
+  }
+  return entries;
 }
