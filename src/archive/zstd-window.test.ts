@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { constants, zstdCompressSync } from "node:zlib";
+import fc from "fast-check";
 import { MemoryBudget, zstdWindow } from "./zstd-window.ts";
 
 const signal = AbortSignal.timeout(60_000);
@@ -16,6 +17,18 @@ test("the window that a frame asks for", () => {
   assert.ok(zstdWindow(small) >= 70_000 && zstdWindow(small) <= 2 ** 18, `${zstdWindow(small)}`);
   assert.equal(zstdWindow(Buffer.from("502a4d1800000000", "hex")), 8 * 1024 * 1024);
   assert.equal(zstdWindow(Buffer.alloc(0)), 8 * 1024 * 1024);
+});
+
+test("any head has a window: a number of bytes that a budget can be asked for", () => {
+  const frame = fc.uint8Array({ maxLength: 16 }).map((bytes) => Buffer.concat([Buffer.from("28b52ffd", "hex"), bytes]));
+  const any = fc.uint8Array({ maxLength: 24 }).map((bytes) => Buffer.from(bytes));
+  fc.assert(
+    fc.property(fc.oneof(frame, any), (head) => {
+      const window = zstdWindow(head);
+      assert.ok(Number.isFinite(window) && Number.isInteger(window) && window >= 0, `${window}`);
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 test("a budget: what fits goes at once, what does not waits in order, what is larger goes alone", async () => {
