@@ -20,6 +20,7 @@ import type { LayerSink, SinkResult } from "./layer-sink.ts";
 import { LayerTree } from "./layer-tree.ts";
 import type { TarEntry } from "./tar-entry.ts";
 import { malformed } from "./tar-header.ts";
+import { InodeLimit, NameMemory } from "./tree-memory.ts";
 import type { LayerFixups } from "./unpack-job.ts";
 
 /**
@@ -35,13 +36,16 @@ export class DirectorySink implements LayerSink {
   /** Directories get their times last, since every entry made in them changes these. */
   readonly #directories = new Map<string, TarEntry["mtime"]>();
   readonly #foreignLinks: LayerFixups["foreignLinks"] = [];
+  readonly #names = new NameMemory();
+  readonly #limit: InodeLimit;
   #file: { fd: number; path: Buffer; entry: TarEntry; end: number } | undefined;
   #bytes = 0;
   #inodes = 0;
 
-  constructor(root: string) {
+  constructor(root: string, limits: { maxEntries: number }) {
     this.#root = root;
-    this.#tree = new LayerTree(root);
+    this.#limit = new InodeLimit(limits.maxEntries);
+    this.#tree = new LayerTree(root, { limit: this.#limit, names: this.#names });
   }
 
   entry(entry: TarEntry): void {
@@ -129,7 +133,7 @@ export class DirectorySink implements LayerSink {
       return this.#attributes(path, entry);
     }
     if (type === "link") return this.#link(entry, path);
-    this.#inodes++;
+    this.#limit.check(++this.#inodes + this.#tree.made);
     const absolute = this.#tree.absolute(path);
     if (type === "file") {
       this.#file = { fd: this.#create(path, absolute), path: absolute, entry, end: 0 };
@@ -170,6 +174,7 @@ export class DirectorySink implements LayerSink {
     } catch (error) {
       if (!isErrno(error, "ENOENT")) throw error;
       // The file is in a layer below; that is only known when this layer is committed.
+      this.#names.take(path + target);
       this.#foreignLinks.push({ path, target });
     }
   }
@@ -179,6 +184,7 @@ export class DirectorySink implements LayerSink {
     lchownSync(absolute, entry.uid, entry.gid);
     chmodSync(absolute, entry.mode);
     setXattrs(absolute, entry);
+    if (!this.#directories.has(path)) this.#names.take(path);
     this.#directories.set(path, entry.mtime);
   }
 }

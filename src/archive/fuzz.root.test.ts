@@ -156,7 +156,7 @@ test(`${runs} layers changed at random (seed ${seed})`, async () => {
       }
       const { impliedDirectories: implied } = directory.result.fixups;
       assertSame(`${keep}: the forms differ`, comparable(erofs.tree, implied), comparable(directory.tree, implied));
-      if (codes.get(name) !== 0 || hasWhiteouts(archive)) {
+      if (codes.get(name) !== 0 || hasWhiteouts(archive) || cutsLongName(archive)) {
         counts.onlyOurs++;
         continue;
       }
@@ -196,6 +196,17 @@ function withoutTwice(tree: readonly string[], archive: string): string[] {
     const path = line.slice(0, line.search(/ [0-7]{5,6} \d+:\d+ /));
     return !(twice.has(path) && / 4[0-7]{4} \d+:/.test(line));
   });
+}
+
+/** Whether a long name goes on behind the size that its header gives it: GNU tar reads on in the block, for us as for Go's tar the size counts. */
+function cutsLongName(archive: Buffer): boolean {
+  for (let at = 0; at + 1024 <= archive.length; at += 512) {
+    const flag = archive.toString("latin1", at + 156, at + 157);
+    if (flag !== "L" && flag !== "K") continue;
+    const size = Number.parseInt(archive.toString("latin1", at + 124, at + 136), 8);
+    if (size % 512 !== 0 && archive[at + 512 + size] !== 0 && !archive.subarray(at + 512, at + 512 + size).includes(0)) return true;
+  }
+  return false;
 }
 
 /** GNU tar does not know them. */

@@ -9,7 +9,7 @@ import { malformed } from "./tar-header.ts";
  */
 export function cleanPath(name: string): string {
   checkLength(name);
-  if (name.length > 255 && tooLongPart.test(name)) throw malformed(`a name with a part of more than 255 bytes (${shown(name)})`);
+  if (name.length > nameMax && hasLongPart(name)) throw malformed(`a name with a part of more than ${nameMax} bytes (${shown(name)})`);
   if (name === "" || !needsCleaning.test(name)) return name;
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw malformed(`entry ${shown(name)} points outside of its directory`);
@@ -18,8 +18,19 @@ export function cleanPath(name: string): string {
 
 /** The kernel takes no longer path; it also bounds the depth of what walks a path part by part. */
 const pathMax = 4096;
-const tooLongPart = /[^/]{256}/;
+const nameMax = 255;
 const needsCleaning = /(^|\/)\.{0,2}(\/|$)/;
+
+/** Not by a regular expression: one tries each byte anew, 3 ms for a name of parts that are just short enough. */
+function hasLongPart(name: string): boolean {
+  for (let at = 0; at < name.length; ) {
+    const slash = name.indexOf("/", at);
+    const end = slash < 0 ? name.length : slash;
+    if (end - at > nameMax) return true;
+    at = end + 1;
+  }
+  return false;
+}
 
 /** @throws invalid-argument for a path that the kernel would not take */
 export function checkLength(path: string): void {

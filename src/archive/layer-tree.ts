@@ -4,10 +4,12 @@ import { mknod, S_IFCHR } from "../linux/files.ts";
 import { lsetxattr } from "../linux/xattr.ts";
 import { checkLength, resolveLink, shown, splitPath } from "./layer-path.ts";
 import { malformed } from "./tar-header.ts";
+import type { InodeLimit, NameMemory } from "./tree-memory.ts";
 
 const maxLinkHops = 40;
-/** Bound on remembered directories; beyond it they are looked up again. */
+/** Bounds on remembered directories and the length of their names; beyond them they are looked up again. */
 const maxKnown = 200_000;
+const maxKnownBytes = 32 * 1024 * 1024;
 const yes = Buffer.from("y");
 
 /**
@@ -19,9 +21,14 @@ export class LayerTree {
   /** Directories known to be there and to be no links. */
   readonly #known = new Set<string>([""]);
   readonly #implied = new Set<string>([""]);
+  #knownBytes = 0;
   #made = 0;
+  readonly #limit: InodeLimit;
+  readonly #names: NameMemory;
 
-  constructor(root: string) {
+  constructor(root: string, o: { limit: InodeLimit; names: NameMemory }) {
+    this.#limit = o.limit;
+    this.#names = o.names;
     this.#root = Buffer.from(root.endsWith("/") ? root : `${root}/`);
   }
 
@@ -70,6 +77,7 @@ export class LayerTree {
     return this.#walk(path, (at, what) => {
       if (what === "file") throw malformed(`${shown(at)} is a file and has entries below it`);
       this.makeDirectory(at);
+      this.#names.take(at);
       this.#implied.add(at);
       return true;
     }) as string;
@@ -123,7 +131,7 @@ export class LayerTree {
       if (stat === undefined || !stat.isDirectory()) {
         mkdirSync(this.absolute(path), 0o755);
         chmodSync(this.absolute(path), 0o755);
-        this.#made++;
+        this.#limit.check(++this.#made);
       }
       this.#remember(path);
       // The layer removed the lower directory and made a new one: what was below must not show through.
@@ -156,16 +164,18 @@ export class LayerTree {
     if (stat?.isDirectory() === true) return this.makeOpaque(path);
     if (stat !== undefined) return;
     mknod(this.absolute(path), S_IFCHR, 0n);
-    this.#made++;
+    this.#limit.check(++this.#made);
   }
 
   #remember(path: string): void {
-    if (this.#known.size >= maxKnown) this.#forget();
+    if (this.#known.size >= maxKnown || this.#knownBytes > maxKnownBytes) this.#forget();
     this.#known.add(path);
+    this.#knownBytes += path.length;
   }
 
   #forget(): void {
     this.#known.clear();
+    this.#knownBytes = 0;
     this.#known.add("");
   }
 

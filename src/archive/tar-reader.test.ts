@@ -7,6 +7,7 @@ import { cleanPath, resolveLink, whiteoutOf } from "./layer-path.ts";
 import type { TarEntry } from "./tar-entry.ts";
 import { parsePax, paxTime } from "./tar-pax.ts";
 import { TarReader, type TarSink } from "./tar-reader.ts";
+import { paxBody, rawEntry, rawTar } from "./testkit.ts";
 
 interface Seen {
   entry: TarEntry;
@@ -119,6 +120,34 @@ test("pax times keep their nanoseconds, before 1970 too", () => {
   assert.deepEqual(paxTime(Buffer.from("1700000000.123456789"), "mtime"), { seconds: 1700000000, nanos: 123456789 });
   assert.deepEqual(paxTime(Buffer.from("-1.25"), "mtime"), { seconds: -2, nanos: 750_000_000 });
   assert.deepEqual(paxTime(Buffer.from("3"), "mtime"), { seconds: 3, nanos: 0 });
+});
+
+test("global records stay few and small, however many headers bring them, and of sparse files they say nothing", () => {
+  const global = (records: Record<string, string>): Buffer => rawEntry({ name: "g", flag: "g", body: paxBody(records) });
+  const many = (count: number, value: string): Buffer =>
+    Buffer.concat(Array.from({ length: count }, (_, n) => global({ [`k${n}`]: value })));
+  assert.throws(() => read(many(3, "v".repeat(500_000))), /more than 1048576 bytes of global records/);
+  // The same one over and over again is one record, and yet an entry each time.
+  const same = Array.from({ length: 1001 }, () => global({ k: "v".repeat(500_000) }));
+  assert.equal(read(Buffer.concat([...same.slice(0, 900), rawTar({ name: "f" })])).length, 1);
+  assert.throws(() => read(Buffer.concat(same)), /more than 1000 entries/);
+  const sparse = rawEntry({ name: "g", flag: "g", body: "26 GNU.sparse.offset=1000\n25 GNU.sparse.numbytes=1\n" });
+  assert.deepEqual(read(Buffer.concat([sparse, rawTar({ name: "f", body: "x" })]))[0]?.data, Buffer.from("x"));
+});
+
+test("a sparse entry whose name ends in a slash is a file, as GNU tar takes it; any other such is a directory", () => {
+  const types = (flag: string): (string | undefined)[] => read(rawTar({ name: "d/z/", flag })).map(({ entry }) => entry.type);
+  assert.deepEqual([types("S"), types("0"), types("7")], [["file"], ["directory"], ["directory"]]);
+});
+
+test("names of parts that are just short enough take no time", () => {
+  const name = Array.from({ length: 16 }, () => "n".repeat(254)).join("/");
+  const before = process.cpuUsage();
+  for (let n = 0; n < 5000; n++) cleanPath(`${name}${n % 10}`);
+  const { user } = process.cpuUsage(before);
+  assert.ok(user < 3_000_000, `${user} us`);
+  assert.throws(() => cleanPath(`a/${"n".repeat(256)}/b`), /a part of more than 255 bytes/);
+  assert.equal(cleanPath(`a/${"n".repeat(255)}`).length, 257);
 });
 
 test("names stay below the root", () => {

@@ -25,6 +25,8 @@ export interface TarSink {
 const maxMetaBytes = 1024 * 1024;
 const maxSparseRegions = 1_000_000;
 const maxGlobalRecords = 1000;
+/** They stay for the rest of the archive, and each of them may be as long as a header. */
+const maxGlobalBytes = 1024 * 1024;
 
 type State =
   | { at: "header" }
@@ -50,7 +52,7 @@ export class TarReader {
   #skip = 0;
   #zeroBlocks = 0;
   #entries = 0;
-  #global: PaxRecords = { values: new Map(), sparse: [] };
+  readonly #global: PaxRecords["values"] = new Map();
   #local: PaxRecords | undefined;
   #longName: string | undefined;
   #longLink: string | undefined;
@@ -160,9 +162,13 @@ export class TarReader {
   #onMeta(header: RawHeader, body: Buffer): void {
     this.#state = { at: "header" };
     if (header.kind === "pax-global") {
-      parsePax(body, this.#global);
+      this.#countEntry();
+      // Regions of a sparse file are of one entry: those of all say nothing.
+      parsePax(body, { values: this.#global, sparse: [] });
       // They are looked through for every entry.
-      if (this.#global.values.size > maxGlobalRecords) throw malformed(`more than ${maxGlobalRecords} global records`);
+      if (this.#global.size > maxGlobalRecords) throw malformed(`more than ${maxGlobalRecords} global records`);
+      const bytes = [...this.#global].reduce((sum, [key, value]) => sum + key.length + value.length, 0);
+      if (bytes > maxGlobalBytes) throw malformed(`more than ${maxGlobalBytes} bytes of global records`);
     } else if (header.kind === "pax") this.#local = parsePax(body);
     else {
       const end = body.indexOf(0);
@@ -172,10 +178,14 @@ export class TarReader {
     }
   }
 
+  #countEntry(): void {
+    if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries (image.maxLayerEntries)`);
+  }
+
   /** @param sparse the map of an old GNU sparse file, and its size */
   #onEntry(header: RawHeader, type: TarType, sparse: SparseRegion[] | undefined, realSize: number | undefined): void {
-    if (++this.#entries > this.#maxEntries) throw malformed(`more than ${this.#maxEntries} entries (image.maxLayerEntries)`);
-    const pax = joined(this.#global.values, this.#local?.values);
+    this.#countEntry();
+    const pax = joined(this.#global, this.#local?.values);
     const paxSparse = this.#local?.sparse ?? [];
     const longName = this.#longName;
     const longLink = this.#longLink;
@@ -189,9 +199,11 @@ export class TarReader {
     // Only files have data; what a link or directory claims as its size is not in the archive (as in Go's reader).
     const stored = type === "file" ? number("size", header.size) : 0;
     const mtime = pax.get("mtime");
+    // Old writers mark a directory by a slash at its end alone. A sparse entry with one is a file, as for GNU tar, whose type that is.
+    const isDirectory = type === "file" && sparse === undefined && (bytes("path") ?? longName ?? header.name).endsWith("/");
     const entry: TarEntry = {
       path: bytes("GNU.sparse.name") ?? bytes("path") ?? longName ?? header.name,
-      type: type === "file" && (bytes("path") ?? longName ?? header.name).endsWith("/") ? "directory" : type,
+      type: isDirectory ? "directory" : type,
       linkName: bytes("linkpath") ?? longLink ?? header.linkName,
       mode: header.mode,
       uid: number("uid", header.uid),

@@ -13,7 +13,7 @@ export interface UnpackTarget {
 export interface UnpackLimits {
   /** Bytes of the uncompressed tar. */
   maxBytes: number;
-  /** Tar entries. */
+  /** Tar entries; files and directories, those that names only imply among them, twice as many. */
   maxEntries: number;
 }
 

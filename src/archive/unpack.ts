@@ -100,9 +100,9 @@ async function readPlain(blob: GrowingBlob, job: UnpackJob, o: UnpackContext, ta
   if ((await blob.tail(4)).readUInt32LE(0) > plainBytes) throw new GunzipFailed(native, "there is more behind the end of the gzip");
 }
 
-function openSink({ target, expectedDiffId }: UnpackJob): LayerSink {
-  if (target.kind === "directory") return new DirectorySink(target.path);
-  return new ErofsSink(target.path, Buffer.from(expectedDiffId.slice(-32), "hex"));
+function openSink({ target, expectedDiffId, limits }: UnpackJob): LayerSink {
+  if (target.kind === "directory") return new DirectorySink(target.path, limits);
+  return new ErofsSink(target.path, Buffer.from(expectedDiffId.slice(-32), "hex"), limits);
 }
 
 /** As it was before the first try. */

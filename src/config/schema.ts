@@ -168,7 +168,7 @@ export const configSchema = z.strictObject({
         .int()
         .min(1)
         .prefault(1_000_000)
-        .describe("A layer of more files is refused: each takes memory while it is unpacked."),
+        .describe("A layer of more entries is refused, or of twice as many files: each takes memory while it is unpacked."),
       gunzip: z
         .enum(["auto", "builtin"])
         .prefault("auto")

@@ -39,7 +39,7 @@ async function whyNoErofs(root: string): Promise<string | undefined> {
   const directory = mkdtempSync(join(root, "probe-"));
   const point = join(directory, "point");
   try {
-    const sink = new ErofsSink(join(directory, "image"), Buffer.alloc(16));
+    const sink = new ErofsSink(join(directory, "image"), Buffer.alloc(16), { maxEntries: 1 });
     await sink.finish();
     mkdirSync(point);
     mount(join(directory, "image"), point, "erofs", MS_RDONLY);

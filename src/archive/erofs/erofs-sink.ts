@@ -4,6 +4,7 @@ import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
 import type { LayerSink, SinkResult } from "../layer-sink.ts";
 import type { TarEntry } from "../tar-entry.ts";
 import { malformed } from "../tar-header.ts";
+import { InodeLimit, NameMemory, TreeMemory } from "../tree-memory.ts";
 import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
 import { blockSize, encodeDevice, encodeDirectory, encodeSuperblock, encodeXattrs, inodeSize, slotSize, superOffset } from "./format.ts";
@@ -36,7 +37,8 @@ export class NeedsDirectory extends CridError {
 export class ErofsSink implements LayerSink {
   readonly #path: string;
   readonly #uuid: Buffer;
-  readonly #tree = new ErofsTree();
+  readonly #memory = new TreeMemory(() => new NeedsDirectory("its names, links and attributes take more memory than there is for them"));
+  readonly #tree: ErofsTree;
   readonly #fd: number;
   readonly #spoolFd: number;
   #open = true;
@@ -49,7 +51,8 @@ export class ErofsSink implements LayerSink {
   #file: { start: number; wholeBytes: number; tail: Buffer } | undefined;
 
   /** @param path the image, which must not exist · @param uuid 16 bytes that the image is told apart by */
-  constructor(path: string, uuid: Buffer) {
+  constructor(path: string, uuid: Buffer, limits: { maxEntries: number }) {
+    this.#tree = new ErofsTree({ memory: this.#memory, limit: new InodeLimit(limits.maxEntries) });
     this.#path = path;
     this.#uuid = uuid;
     this.#fd = openSync(path, "wx", 0o600);
@@ -136,6 +139,7 @@ export class ErofsSink implements LayerSink {
     closeSync(this.#spoolFd);
     for (const owner of [this.#image, this.#spool, this.#spoolReader]) owner.close();
     this.#tree.inodes.free();
+    this.#memory.free();
   }
 
   #make(entry: TarEntry, parent: number, base: string): void {
@@ -154,7 +158,7 @@ export class ErofsSink implements LayerSink {
       case "file":
         return this.#beginFile(entry, parent, base);
       default: {
-        const inode = tree.inodes.add(mode[entry.type]);
+        const inode = tree.add(mode[entry.type]);
         this.#describe(inode, entry, mode[entry.type]);
         if (entry.type === "symlink") tree.setTarget(inode, entry.linkName);
         if (entry.type === "char" || entry.type === "block") tree.inodes.setAddress(inode, encodeDevice(entry.devMajor, entry.devMinor));
@@ -170,7 +174,7 @@ export class ErofsSink implements LayerSink {
 
   #beginFile(entry: TarEntry, parent: number, base: string): void {
     const { inodes } = this.#tree;
-    const inode = inodes.add(mode.file);
+    const inode = this.#tree.add(mode.file);
     this.#describe(inode, entry, mode.file);
     inodes.setSize(inode, entry.size);
     const rest = entry.size % blockSize;
@@ -243,10 +247,14 @@ export class ErofsSink implements LayerSink {
 
 function impliedPaths(tree: ErofsTree): string[] {
   const found: string[] = [];
+  const names = new NameMemory();
   const pending: [string, number][] = [["", tree.root]];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [path, directory] = next;
-    if (tree.inodes.implied(directory)) found.push(path);
+    if (tree.inodes.implied(directory)) {
+      names.take(path);
+      found.push(path);
+    }
     for (const [name, child] of tree.children(directory))
       if (tree.isDirectory(child)) pending.push([path === "" ? name : `${path}/${name}`, child]);
   }

@@ -1,10 +1,18 @@
 import { checkLength, resolveLink, shown, splitPath } from "../layer-path.ts";
 import { malformed } from "../tar-header.ts";
+import type { InodeLimit, TreeMemory } from "../tree-memory.ts";
 import { InodeTable, mode } from "./inode-table.ts";
 
 const maxLinkHops = 40;
 const opaque = "trusted.overlay.opaque";
 const yes = Buffer.from("y");
+/** Estimates of what an inode, a name, the first attribute of an inode and an attribute take beside their bytes. */
+const inodeBytes = 64;
+const nameBytes = 100;
+const firstXattrBytes = 400;
+const xattrBytes = 100;
+/** As for one entry (entry-rules.ts): several entries of one directory add theirs up. */
+const maxXattrBytes = 64 * 1024;
 const noXattrs: ReadonlyMap<string, Buffer> = new Map();
 const noChildren: ReadonlyMap<string, number> = new Map();
 
@@ -17,16 +25,31 @@ export class ErofsTree {
   readonly root: number;
   /** Entries of directories that have any. */
   readonly #children = new Map<number, Map<string, number>>();
-  /** Of the few that have any. */
-  readonly #xattrs = new Map<number, ReadonlyMap<string, Buffer>>();
+  /**
+   * Of the few that have any. Values are kept as text, one character a byte: a small buffer is a piece of a larger one, and keeps it from going,
+   * with all the headers that were read into it.
+   */
+  readonly #xattrs = new Map<number, { values: Map<string, string>; bytes: number }>();
   /** Link targets; one character a byte. */
   readonly #targets = new Map<number, string>();
   /** The directory that was asked for last: a tar lists a directory's entries one after the other. */
   #last: { path: string; directory: number } | undefined;
+  readonly #memory: TreeMemory;
+  readonly #limit: InodeLimit;
 
-  constructor() {
-    this.root = this.inodes.add(mode.directory | 0o755);
+  constructor(o: { memory: TreeMemory; limit: InodeLimit }) {
+    this.#memory = o.memory;
+    this.#limit = o.limit;
+    this.root = this.add(mode.directory | 0o755);
     this.inodes.setImplied(this.root, true);
+  }
+
+  /** A new inode. @throws invalid-argument when there are too many besides the root; what the memory throws when there is none */
+  add(bits: number): number {
+    this.#memory.take(inodeBytes);
+    const inode = this.inodes.add(bits);
+    this.#limit.check(this.inodes.count - 1);
+    return inode;
   }
 
   isDirectory(inode: number): boolean {
@@ -46,17 +69,32 @@ export class ErofsTree {
     }
     // What goes may stand on the way to the directory that was asked for last.
     if (children.has(base)) this.#last = undefined;
+    else this.#memory.take(nameBytes + base.length);
     children.set(base, inode);
   }
 
   xattrs(inode: number): ReadonlyMap<string, Buffer> {
-    return this.#xattrs.get(inode) ?? noXattrs;
+    const own = this.#xattrs.get(inode);
+    return own === undefined ? noXattrs : new Map([...own.values].map(([name, value]) => [name, Buffer.from(value, "latin1")]));
   }
 
   /** Those of a tar entry. What an entry before it said of the same directory stays, as in a file system, and the mark that it is opaque. */
   setXattrs(inode: number, xattrs: ReadonlyMap<string, Buffer>): void {
-    const before = this.#xattrs.get(inode);
-    if (xattrs.size > 0) this.#xattrs.set(inode, before === undefined ? xattrs : new Map([...before, ...xattrs]));
+    if (xattrs.size === 0) return;
+    let own = this.#xattrs.get(inode);
+    if (own === undefined) {
+      this.#memory.take(firstXattrBytes);
+      own = { values: new Map(), bytes: 0 };
+      this.#xattrs.set(inode, own);
+    }
+    for (const [name, value] of xattrs) {
+      const before = own.values.get(name);
+      const more = value.length + (before === undefined ? name.length : -before.length);
+      this.#memory.take(more + (before === undefined ? xattrBytes : 0));
+      own.bytes += more;
+      own.values.set(name, value.toString("latin1"));
+    }
+    if (own.bytes > maxXattrBytes) throw malformed(`a directory with ${own.bytes} bytes of extended attributes`);
   }
 
   target(symlink: number): string {
@@ -64,6 +102,7 @@ export class ErofsTree {
   }
 
   setTarget(symlink: number, target: string): void {
+    this.#memory.take(target.length);
     this.#targets.set(symlink, target);
   }
 
@@ -123,7 +162,7 @@ export class ErofsTree {
       if (!implied) this.inodes.setImplied(found, false);
       return found;
     }
-    const directory = this.inodes.add(mode.directory | 0o755);
+    const directory = this.add(mode.directory | 0o755);
     this.inodes.setImplied(directory, implied);
     if (found !== undefined && this.#isWhiteout(found)) this.makeOpaque(directory);
     this.link(parent, base, directory);
@@ -131,12 +170,12 @@ export class ErofsTree {
   }
 
   makeOpaque(directory: number): void {
-    this.#xattrs.set(directory, new Map([...this.xattrs(directory), [opaque, yes]]));
+    this.setXattrs(directory, new Map([[opaque, yes]]));
   }
 
   whiteout(directory: number, base: string): void {
     const found = this.children(directory).get(base);
-    if (found === undefined) this.link(directory, base, this.inodes.add(mode.char));
+    if (found === undefined) this.link(directory, base, this.add(mode.char));
     else if (this.isDirectory(found)) this.makeOpaque(found);
   }
 

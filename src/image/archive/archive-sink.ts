@@ -1,6 +1,7 @@
 import { cleanPath, splitPath } from "../../archive/layer-path.ts";
 import type { TarEntry } from "../../archive/tar-entry.ts";
 import type { TarSink } from "../../archive/tar-reader.ts";
+import { NameMemory } from "../../archive/tree-memory.ts";
 import { CridError } from "../../base/errors.ts";
 
 /** What there is to do for a piece of an archive, in order. */
@@ -15,12 +16,14 @@ export type ArchiveStep = { do: "begin"; path: string; size: number } | { do: "d
 export class ArchiveSink implements TarSink {
   /** Path -> path that it stands for. */
   readonly links = new Map<string, string>();
+  readonly #names = new NameMemory();
   #steps: ArchiveStep[] = [];
   #written = 0;
   #path: string | undefined;
 
   entry(entry: TarEntry): void {
     const path = cleanPath(entry.path);
+    this.#names.take(path + entry.linkName);
     this.#path = undefined;
     switch (entry.type) {
       case "directory":
