@@ -32,12 +32,12 @@ test("the count of a scope that systemd has removed is found in the pod's", asyn
   await counts.begin(context, b);
   // Two that nobody knows of were there before. Now a loses a child and lives on, and b is killed, its cgroup gone.
   kills[slice] = 5;
-  kills["a"] = 1;
+  kills[a.id] = 1;
   assert.equal(await counts.claim(context, b), 2);
   b.state = "exited";
   assert.equal(await counts.claim(context, b), 0, "once");
   // Then a ends for another reason.
-  delete kills["a"];
+  delete kills[a.id];
   assert.equal(await counts.claim(context, a), 1, "the child's");
 });
 
