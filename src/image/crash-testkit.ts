@@ -30,12 +30,25 @@ function compiled(): string {
   return made;
 }
 
+type Act =
+  | { do: "pull" | "remove" | "export"; ref: string }
+  | { do: "import"; archive: string }
+  | { do: "tag" | "untag"; ref: string; name: string }
+  /** Checks, and repairs what is wrong. */
+  | { do: "repair" }
+  /** Without a start before, as `crid state rebuild`. */
+  | { do: "rebuild" }
+  /** The start itself, which collects what nothing refers to. */
+  | { do: "start" };
+
 /** What the process that dies does: pull these first, then, with the failpoint armed, one thing more. */
 export interface Doomed {
   root: string;
   form: LayerForm;
   before: string[];
-  act: { do: "pull" | "remove" | "export"; ref: string } | { do: "import"; archive: string };
+  act: Act;
+  /** Configuration. */
+  discardUnpackedLayers?: boolean;
   /** As in CRID_FAILPOINTS. */
   point: string;
 }
@@ -52,13 +65,14 @@ export async function dieDuring(doomed: Doomed): Promise<void> {
 }
 
 /** The process's part. @public */
-export async function doomed({ root, form, before, act, point }: Doomed): Promise<void> {
+export async function doomed({ root, form, before, act, point, discardUnpackedLayers = false }: Doomed): Promise<void> {
   const [{ startNode }, { armFailpoints }, { createReadStream }] = await Promise.all([
     import("./testkit.ts"),
     import("../base/failpoints.ts"),
     import("node:fs"),
   ]);
-  const { images } = await startNode({ root, form });
+  if (act.do === "start") armFailpoints(point);
+  const { images } = await startNode({ root, form, start: act.do !== "rebuild", images: { discardUnpackedLayers } });
   const o = { signal: AbortSignal.timeout(60_000) };
   for (const ref of before) await images.pull(ref, o);
   armFailpoints(point);
@@ -66,6 +80,12 @@ export async function doomed({ root, form, before, act, point }: Doomed): Promis
   if (act.do === "remove") await images.remove(act.ref, o);
   if (act.do === "import") await images.import(createReadStream(act.archive), o);
   if (act.do === "export") for await (const _ of images.export([act.ref], o));
+  if (act.do === "tag") images.tag(act.ref, act.name);
+  if (act.do === "untag") images.untag(act.name);
+  if (act.do === "repair") for await (const _ of images.repair(await images.check(o), o));
+  if (act.do === "rebuild") await images.rebuild(o);
+  // What goes on in the background is a part of it.
+  await images.stop();
   // Not reached: told by the exit code.
   process.exit(3);
 }

@@ -1,4 +1,5 @@
 import { isKind, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
@@ -88,7 +89,9 @@ export class Rebuilder {
   async #note(what: string, run: () => Promise<ImageRecord>, result: RebuildResult, o: { signal: AbortSignal }): Promise<void> {
     const { log } = this.#options;
     try {
+      await failpoint("image.rebuild.before-image", o);
       const record = await run();
+      await failpoint("image.rebuild.after-image", o);
       result.restored.push(record);
       log.info({ id: record.id, tags: record.repoTags }, "the record of an image was made anew");
     } catch (error) {

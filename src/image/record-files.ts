@@ -4,6 +4,7 @@ import * as z from "zod";
 import { isDigest, parseDigest } from "../base/digest.ts";
 import { syncDirectory } from "../base/durable.ts";
 import { isErrno } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 
@@ -90,8 +91,11 @@ export class RecordFiles {
   async #write(id: string, text: string | undefined): Promise<void> {
     const file = join(this.#directory, `${parseDigest(id).hex}.json`);
     if (text === undefined) return rm(file, { force: true });
+    await failpoint("image.copy.before-write");
     await writeFile(`${file}.new`, text, { mode: 0o600 });
+    await failpoint("image.copy.before-rename");
     await rename(`${file}.new`, file);
+    await failpoint("image.copy.after-rename");
   }
 
   async #read(name: string): Promise<ImageRecord | undefined> {

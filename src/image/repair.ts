@@ -1,4 +1,5 @@
 import { CridError, messageOf } from "../base/errors.ts";
+import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
@@ -70,6 +71,7 @@ export class Repairer {
     const user = this.#userOf(faults);
     if (user !== undefined) return { outcome: "in-use", detail: `${user} runs on a damaged layer: remove it, then repair again` };
     await this.#drop(faults, o);
+    await failpoint("image.repair.after-drop", o);
     const reasons: string[] = [];
     for (const attempt of this.#attempts(record, o)) {
       if ((await this.#faultsOf(record, o)).length === 0) break;
@@ -81,6 +83,7 @@ export class Repairer {
       }
     }
     const left = await this.#faultsOf(record, o);
+    await failpoint("image.repair.before-outcome", o);
     if (left.length === 0) return { outcome: "repaired", detail: "" };
     const detail = reasons.join("; ") || (o.offline === true ? "the next pull brings it" : "it has no name to pull it by");
     if (left.every(({ kind }) => kind === "blob-missing" || kind === "blob-damaged")) {
