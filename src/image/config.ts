@@ -6,12 +6,14 @@ import type { ImageConfig } from "../records/image-record.ts";
 import { check, parseObject } from "./manifest.ts";
 import { formatPlatform, type Platform, rank } from "./platform.ts";
 
-const text = z
-  .string()
-  .nullish()
-  .transform((value) => value ?? "");
+/**
+ * JSON can name half of a character that takes two. Such a text is no UTF-8, and one image that has it makes the kubelet refuse the whole list of
+ * images; Go's decoder puts U+FFFD in its place, and so do we.
+ */
+const wellFormed = z.string().transform((value) => value.toWellFormed());
+const text = wellFormed.nullish().transform((value) => value ?? "");
 const list = z
-  .array(z.string())
+  .array(wellFormed)
   .nullish()
   .transform((value) => value ?? []);
 const configSchema = z.object({
@@ -26,8 +28,8 @@ const configSchema = z.object({
       Cmd: list,
       WorkingDir: text,
       StopSignal: text,
-      Labels: z.record(z.string(), z.string()).nullish(),
-      Volumes: z.record(z.string(), z.unknown()).nullish(),
+      Labels: z.record(wellFormed, wellFormed).nullish(),
+      Volumes: z.record(wellFormed, z.unknown()).nullish(),
     })
     .nullish(),
   rootfs: z.object({

@@ -108,7 +108,8 @@ export function allFailed(what: string, attempts: readonly Attempt[]): CridError
 /** One line of printable text, cut at a length. */
 export function printable(text: string, maxLength: number): string {
   const line = text.replace(/[\p{C}\s]+/gu, " ").trim();
-  return line.length > maxLength ? `${line.slice(0, maxLength)}...` : line;
+  // A cut may go through a character that JavaScript counts as two.
+  return line.length > maxLength ? `${line.slice(0, maxLength).toWellFormed()}...` : line;
 }
 
 /** Whether the error is what a client meets that speaks http to an https port, or https to an http port. */

@@ -105,6 +105,37 @@ test("kinds of errors become codes, and a foreign error is UNKNOWN", async () =>
   );
 });
 
+test("any message of an error reaches the caller: half a character, and more than a header can hold", async () => {
+  const messages = ["half \ud83d", "\udca9", "\u20ac".repeat(40_000), `${"a".repeat(5_999)}\u{1f600}`, "50% \u0000\n"];
+  let message = "";
+  await using it = await serve("messages", {
+    StopContainer: async () => {
+      throw new CridError("not-found", message);
+    },
+    GetContainerEvents: async function* () {
+      yield* [];
+      throw new CridError("not-found", message);
+    },
+  });
+  for (message of messages) {
+    const failed = await call(it.client, "StopContainer", { deadline: Date.now() + 10_000 }).catch((error: ServiceError) => error);
+    assert.ok(failed instanceof Error);
+    assert.equal(failed.code, status.NOT_FOUND, failed.message);
+    assert.ok(failed.details.isWellFormed());
+    assert.ok(failed.details.startsWith(message.toWellFormed().slice(0, 5_990)), failed.details);
+    assert.ok(failed.details.length < 6_200);
+    const stream = it.client.makeServerStreamRequest(
+      "/runtime.v1.RuntimeService/GetContainerEvents",
+      (bytes: Buffer) => bytes,
+      (bytes) => bytes,
+      Buffer.alloc(0),
+      { deadline: Date.now() + 10_000 },
+    );
+    const error = await new Promise<ServiceError>((resolve) => stream.on("error", resolve).resume());
+    assert.equal(error.code, status.NOT_FOUND, error.message);
+  }
+});
+
 test("the handler's signal aborts when the caller cancels and when its deadline passes", async () => {
   const reasons: unknown[] = [];
   const handler = async (_: unknown, { signal }: Call): Promise<never> => {

@@ -30,11 +30,21 @@ export interface CallStatus {
 
 export const okStatus: CallStatus = { code: status.OK, name: "OK", details: "" };
 
+/** Each character takes up to nine bytes in the header, which may have 64 KiB in all. */
+const maxDetails = 6000;
+
 /** The status that an error is answered with. */
 export function statusOf(error: unknown): CallStatus {
   const { kind, message } = CridError.from(error);
   const code = codes[kind];
-  return { code, name: nameOf(code), details: message };
+  return { code, name: nameOf(code), details: detailsOf(message) };
+}
+
+/** A message as grpc-js can send it: half a character of two makes it throw where nobody catches that, and too long a header ends the call without any answer. */
+function detailsOf(message: string): string {
+  const text =
+    message.length <= maxDetails ? message : `${message.slice(0, maxDetails)}... (${message.length - maxDetails} characters more)`;
+  return text.toWellFormed();
 }
 
 function nameOf(code: status): string {
