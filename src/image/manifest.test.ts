@@ -114,6 +114,11 @@ test("the platform that fits best", () => {
     },
   );
   assert.throws(() => choose(amd64, []), /none at all/);
+  // What demands more than a system of its name has is for another runtime, as images of EROFS layers are.
+  const erofs = { os: "linux", architecture: "amd64", "os.features": ["erofs"] };
+  assert.equal(choose(amd64, [erofs, { os: "linux", architecture: "amd64" }]), 1);
+  assert.equal(choose(amd64, [{ os: "linux", architecture: "amd64", "os.features": [] } as Partial<Platform>, undefined]), 0);
+  assert.throws(() => choose(amd64, [erofs]), /there is linux\(\+erofs\)\/amd64$/);
 });
 
 test("documents that are two things, or say they are another, are refused", () => {

@@ -45,10 +45,20 @@ const descriptorSchema = z.object({
   digest: z.string().refine(isDigest, "is not a digest"),
   size: z.int().min(0),
 });
-const platformSchema = z
-  .object({ os: z.string().default(""), architecture: z.string().default(""), variant: z.string().default("") })
+/** How index entries name their platform. */
+export const platformSchema = z
+  .object({
+    os: z.string().default(""),
+    architecture: z.string().default(""),
+    variant: z.string().default(""),
+    "os.features": z.array(z.string().max(100)).max(100).nullish(),
+  })
   .nullish()
-  .transform((platform) => platform ?? undefined);
+  .transform((platform): Platform | undefined => {
+    if (platform === undefined || platform === null) return undefined;
+    const { "os.features": features, ...rest } = platform;
+    return features === undefined || features === null || features.length === 0 ? rest : { ...rest, features };
+  });
 const manifestSchema = z.object({
   config: descriptorSchema,
   layers: z.array(descriptorSchema).max(maxLayers),

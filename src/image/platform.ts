@@ -4,6 +4,8 @@ export interface Platform {
   architecture: string;
   /** "" when there is none. */
   variant: string;
+  /** What the system must have besides ("os.features"); absent when nothing. */
+  features?: readonly string[];
 }
 
 const architectures: Partial<Record<NodeJS.Architecture, Platform>> = {
@@ -21,9 +23,10 @@ export function hostPlatform(): Platform {
   return architectures[process.arch] ?? { os: "linux", architecture: process.arch, variant: "" };
 }
 
-/** `linux/arm64/v8`. */
-export function formatPlatform({ os, architecture, variant }: Platform): string {
-  return [os, architecture, variant].filter((part) => part !== "").join("/");
+/** `linux/arm64/v8`; with features as containerd writes it, `linux(+erofs)/amd64`. */
+export function formatPlatform({ os, architecture, variant, features = [] }: Platform): string {
+  const system = features.length === 0 ? os : `${os}(${features.map((feature) => `+${feature}`).join("")})`;
+  return [system, architecture, variant].filter((part) => part !== "").join("/");
 }
 
 /**
@@ -48,8 +51,12 @@ export function runnable(host: Platform): Platform[] {
   }
 }
 
-/** Place of the platform among those that the host can run: 0 is best, undefined is none of them. */
+/**
+ * Place of the platform among those that the host can run: 0 is best, undefined is none of them. A platform that demands features is none: there is no
+ * list of what a Linux has, and those that tools write so far (layers that are EROFS images) take another runtime.
+ */
 export function rank(host: Platform, platform: Platform): number | undefined {
+  if ((platform.features ?? []).length > 0) return undefined;
   const wanted = formatPlatform(normalise(platform));
   const index = runnable(host).findIndex((candidate) => formatPlatform(candidate) === wanted);
   return index < 0 ? undefined : index;

@@ -3,7 +3,7 @@ import { isDigest } from "../../base/digest.ts";
 import { CridError, isKind } from "../../base/errors.ts";
 import type { Descriptor } from "../../registry/descriptor.ts";
 import { formatReference, parseReference, repositoryOf } from "../../registry/reference.ts";
-import { check, chooseManifest, type Index, type Manifest, parseManifest, parseObject } from "../manifest.ts";
+import { check, chooseManifest, type Index, type Manifest, parseManifest, parseObject, platformSchema } from "../manifest.ts";
 import type { Platform } from "../platform.ts";
 import { type ArchivedImage, maxArchiveJsonBytes } from "./archived-image.ts";
 import type { StagedArchive } from "./staged-archive.ts";
@@ -22,7 +22,7 @@ const entrySchema = z.object({
   digest: z.string().refine(isDigest, "is not a digest"),
   size: z.int().min(0),
   annotations: z.record(z.string(), z.string()).nullish(),
-  platform: z.object({ os: z.string().default(""), architecture: z.string().default(""), variant: z.string().default("") }).nullish(),
+  platform: platformSchema,
 });
 const indexSchema = z.object({ manifests: z.array(entrySchema).max(1000).nullish() });
 
@@ -141,5 +141,5 @@ function namesOf({ annotations }: Entry): Pick<ArchivedImage, "tags" | "plainTag
 }
 
 function platformOf(platform: Entry["platform"]): { platform?: Platform } {
-  return platform === null || platform === undefined ? {} : { platform };
+  return platform === undefined ? {} : { platform };
 }
