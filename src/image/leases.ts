@@ -46,7 +46,7 @@ export class Leases {
         this.#leases.set(id, { id, ref, expiresAt, blobs: new Set(blobs), chainIds: new Set(chainIds) });
       } catch (error) {
         this.#log.warn({ lease: id, err: error }, "removed a lease that cannot be read");
-        await rm(join(this.#directory, id), { force: true });
+        await rm(join(this.#directory, id), { recursive: true, force: true });
       }
     }
   }

@@ -109,7 +109,7 @@ export class RecordFiles {
     } catch (error) {
       if (!isErrno(error, "ENOENT")) {
         this.#log.warn({ file, err: error }, "removed a copy of an image record that cannot be read");
-        await rm(file, { force: true });
+        await rm(file, { recursive: true, force: true });
       }
       return undefined;
     }

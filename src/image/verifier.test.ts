@@ -3,6 +3,8 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import fc from "fast-check";
+import { isKind } from "../base/errors.ts";
 import { silentLogger } from "../base/log.ts";
 import { parseReference } from "../registry/reference.ts";
 import { ImageVerifiers, type VerifierOptions } from "./verifier.ts";
@@ -74,4 +76,39 @@ test("not more are asked than maxVerifiers; the caller's abort ends one", async 
   const controller = new AbortController();
   setTimeout(() => controller.abort(new Error("gone")), 100);
   await assert.rejects(hanging.ask(controller.signal), /gone/);
+});
+
+test("whatever one prints, and however it ends: allowed by exit code 0 alone, and the reason is what it said", async (t) => {
+  const { dir, ask } = await verifiers(t, {});
+  const said = join(dir, "../", `${dir.slice(dir.lastIndexOf("/") + 1)}-said`);
+  t.after(() => rm(said, { force: true }));
+  const output = fc.oneof(
+    fc.uint8Array({ maxLength: 40 }),
+    fc.constantFrom(Buffer.alloc(0), Buffer.alloc(200_000, "\u{1f600}"), Buffer.from('{"ok":true}'), Buffer.alloc(40, "\0")),
+  );
+  await fc.assert(
+    fc.asyncProperty(
+      output,
+      fc.constantFrom("exit 0", "exit 1", "exit 255", "kill -9 $$", "kill -15 $$"),
+      fc.boolean(),
+      async (bytes, end, reads) => {
+        await writeFile(said, bytes);
+        await writeFile(join(dir, "any"), `#!/bin/sh\n${reads ? "cat >/dev/null; " : ""}cat '${said}'; cat '${said}' >&2; ${end}\n`);
+        await chmod(join(dir, "any"), 0o755);
+        const failed = await ask().then(
+          () => undefined,
+          (error: unknown) => error,
+        );
+        assert.equal(failed === undefined, end === "exit 0", String(failed).slice(0, 300));
+        if (failed === undefined) return;
+        assert.ok(isKind(failed, "permission-denied"), String(failed).slice(0, 300));
+        assert.match(
+          failed.message,
+          /^verify image: verifier any rejected registry\.example\/team\/app:v1@sha256:a{64} \((exit code \d+|ended by \w+)\): /,
+        );
+        assert.ok(failed.message.length < 40_000);
+      },
+    ),
+    { numRuns: 40 },
+  );
 });

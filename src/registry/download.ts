@@ -2,7 +2,7 @@ import type { Logger } from "../base/log.ts";
 import type { Descriptor } from "./descriptor.ts";
 import type { Endpoint } from "./endpoints/endpoint.ts";
 import type { Penalties } from "./endpoints/penalties.ts";
-import { allFailed, EndpointError, type Failure, failureOf, lie } from "./failure.ts";
+import { allFailed, EndpointError, type Failure, failureOf, lie, printable } from "./failure.ts";
 import { type HttpResponse, statusFailure } from "./http/send.ts";
 import { attemptsOf, pause, pauseAfter } from "./rounds.ts";
 
@@ -154,13 +154,22 @@ async function startOf(response: HttpResponse, offset: number, blob: Descriptor)
     return offset;
   }
   if (status === 206 && offset > 0) {
-    const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers["content-range"] ?? "") ?? [];
-    if (Number(first) !== offset) throw lie(`answered Range bytes=${offset}- with ${headers["content-range"] ?? "no Content-Range"}`);
-    if (total !== "*" && Number(total) !== blob.size) throw lie(`has ${total} bytes, the manifest says ${blob.size}`);
+    const said = headers["content-range"];
+    const range = parseContentRange(said);
+    if (range?.first !== offset)
+      throw lie(`answered Range bytes=${offset}- with ${said === undefined ? "no Content-Range" : printable(said, 100)}`);
+    if (range.total !== undefined && range.total !== blob.size) throw lie(`has ${range.total} bytes, the manifest says ${blob.size}`);
     return 0;
   }
   if (status === 416) throw lie(`has no byte ${offset}, the manifest says ${blob.size}`);
   throw await statusFailure(response);
+}
+
+/** RFC 9110, 14.4. @returns undefined when it is not one of bytes; total is undefined when the server does not know it */
+export function parseContentRange(header: string | undefined): { first: number; total: number | undefined } | undefined {
+  const [, first, last, total] = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/.exec(header ?? "") ?? [];
+  if (first === undefined || Number(last) < Number(first)) return undefined;
+  return { first: Number(first), total: total === "*" ? undefined : Number(total) };
 }
 
 async function writeTo(sink: BlobSink, chunk: Buffer): Promise<void> {

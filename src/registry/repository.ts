@@ -160,7 +160,8 @@ export class Repository {
 
   async #request(endpoint: Endpoint, o: RepositoryRequest): Promise<HttpResponse> {
     const route = await this.#route(endpoint, o);
-    const url = new URL(`${endpoint.url}/${encodeURI(endpoint.path)}/${o.path}`);
+    // A rewrite rule may have made anything of the path.
+    const url = new URL(`${endpoint.url}/${encodeURI(endpoint.path.toWellFormed())}/${o.path}`);
     if (endpoint.namespace !== undefined) url.searchParams.set("ns", endpoint.namespace);
     const { authorizer, transports } = this.#context;
     let authorization = await authorizer.before(route, o);

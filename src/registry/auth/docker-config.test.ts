@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import { isKind } from "../../base/errors.ts";
+import { parseCredentials } from "./credentials.ts";
 import { DockerConfig } from "./docker-config.ts";
 
 const signal = AbortSignal.timeout(60_000);
@@ -93,6 +94,66 @@ test("credential helpers: the host on stdin, user and secret on stdout, not foun
   await assert.rejects(find("bad.example"), /locked/);
   await assert.rejects(find("gone.example"), /run docker-credential-absent/);
   await assert.rejects(find("evil.example"), /is not a name/);
+});
+
+test("whatever a helper prints: credentials, none, or an error that is short and shows nothing of what it took for them", async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), "crid-helper-any-"));
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const said = join(directory, "said");
+  await helper(t, "any", `. '${said}.status'; cat '${said}' >&$to; exit $status`);
+  const docker = await config(t, { credsStore: "any" });
+  const value = fc.oneof(fc.constantFrom<unknown>("", "<token>", "u", "hunter2", null, 1, {}), fc.string());
+  const shaped = fc
+    .record({ Username: value, Secret: value, ServerURL: value }, { requiredKeys: [] })
+    .map((object) => Buffer.from(JSON.stringify(object)));
+  const output = fc.oneof(
+    { arbitrary: shaped, weight: 3 },
+    fc.uint8Array({ maxLength: 30 }),
+    fc.constantFrom(Buffer.alloc(100_000, "\u{1f600}"), Buffer.from("credentials not found in x")),
+  );
+  let found = 0;
+  await fc.assert(
+    fc.asyncProperty(output, fc.constantFrom(0, 0, 0, 1, 2), fc.constantFrom(1, 1, 1, 2), async (bytes, status, to) => {
+      await writeFile(said, bytes);
+      await writeFile(`${said}.status`, `status=${status}; to=${to}`);
+      try {
+        const credentials = (await docker.find(["r.example"], { signal }))?.credentials;
+        if (credentials !== undefined) found++;
+      } catch (error) {
+        assert.ok(isKind(error, "failed-precondition"), String(error));
+        assert.ok(error.message.length < 800 && error.message.isWellFormed(), error.message);
+        if (status === 0) assert.ok(!error.message.includes("hunter2"));
+      }
+    }),
+    { numRuns: 60 },
+  );
+  assert.ok(found > 3, `${found} were credentials`);
+});
+
+test("credentials as docker and the kubelet write them; any others are told to be none", () => {
+  const user = fc.string({ minLength: 1 }).filter((text) => !text.includes(":") && text.isWellFormed());
+  const password = fc.string().filter((text) => text.isWellFormed() && !text.includes("\0"));
+  fc.assert(
+    fc.property(user, password, (username, secret) => {
+      const expected = { type: "password", username, password: secret };
+      assert.deepEqual(parseCredentials({ auth: Buffer.from(`${username}:${secret}`).toString("base64") }, "x"), expected);
+      if (username !== "<token>") assert.deepEqual(parseCredentials({ username, password: secret }, "x"), expected);
+    }),
+  );
+  fc.assert(
+    fc.property(
+      fc.record({ auth: fc.oneof(fc.string(), fc.base64String()), username: fc.string(), password: fc.string() }, { requiredKeys: [] }),
+      (any) => {
+        try {
+          parseCredentials(any, "here");
+        } catch (error) {
+          assert.ok(
+            isKind(error, "invalid-argument") && error.message === 'registry credentials of here: "auth" is not base64 of user:password',
+          );
+        }
+      },
+    ),
+  );
 });
 
 test("any file is read or refused, and shows nothing of itself", async (t) => {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import * as z from "zod";
 import { CridError, isErrno, messageOf } from "../../base/errors.ts";
 import { spawnProcess } from "../../linux/spawn.ts";
+import { printable } from "../failure.ts";
 import { type ChosenCredentials, parseCredentials } from "./credentials.ts";
 
 const entrySchema = z.looseObject({
@@ -93,7 +94,10 @@ export class DockerConfig {
     // The helper has nothing for this server: that is an answer, with exit code 1 and these words on stdout.
     if (answer.status !== 0 && /credentials not found/i.test(output)) return undefined;
     if (answer.status !== 0)
-      throw new CridError("failed-precondition", `${source} failed for ${server}: ${output || answer.stderr.toString("utf8").trim()}`);
+      throw new CridError(
+        "failed-precondition",
+        `${source} failed for ${server}: ${printable(output || answer.stderr.toString("utf8"), 500)}`,
+      );
     return { ...this.#parse(output, source), source };
   }
 

@@ -132,7 +132,8 @@ async function readToken(response: HttpResponse): Promise<Token> {
   const token = answer?.token ?? answer?.access_token;
   // It goes into a header: nothing but the characters of RFC 6750, 2.1 (and what some services add to them).
   if (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token)) throw lie("answered without a usable token");
-  const life = Number(answer.expires_in ?? defaultLifeS);
+  const said = answer.expires_in;
+  const life = typeof said === "number" || typeof said === "string" ? Number(said) : defaultLifeS;
   const lifeS = Number.isFinite(life) && life > 0 ? Math.min(life, 24 * 3600) : defaultLifeS;
   return { token, staleAt: performance.now() + lifeS * 900 };
 }

@@ -3,9 +3,12 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import fc from "fast-check";
 import { isKind } from "../../base/errors.ts";
 import { parseReference } from "../reference.ts";
+import { hostFolderNames, readHostFolder } from "./hosts-dir.ts";
 import { resolveEndpoints } from "./resolve.ts";
+import { rewriteOf } from "./rewrite.ts";
 
 async function folder(t: TestContext, files: Record<string, string>): Promise<string> {
   const root = await mkdtemp(join(tmpdir(), "crid-hosts-"));
@@ -123,4 +126,86 @@ test("mistakes are errors that name the place", async (t) => {
   await fails({ configPath: [], mirrors: { "docker.io": { endpoints: ["ftp://x"] } } }, /endpoints\[0\]/);
   await fails({ configPath: [], mirrors: { "docker.io": { endpoints: [], fallback: false } } }, /no endpoints and fallback is false/);
   await fails({ configPath: [], mirrors: { "docker.io": { endpoints: ["https://x"], rewrite: { "(": "" } } } }, /not a regular expression/);
+});
+
+/** Hosts as references may name them, and some that are none. */
+const host = fc.oneof(
+  fc.constantFrom(
+    "docker.io",
+    "localhost",
+    "localhost:5000",
+    "[::1]",
+    "[::1]:5000",
+    "[::::]",
+    "[a]:1",
+    "h.x:0",
+    "h.x:65536",
+    "h.x:99999999999",
+    "127.1:80",
+  ),
+  fc.tuple(fc.stringMatching(/^[A-Za-z0-9]{1,5}\.[a-z0-9]{1,5}$/), fc.nat({ max: 70_000 })).map(([name, port]) => `${name}:${port}`),
+  fc.stringMatching(/^\[[0-9a-f:]{1,12}\]:[0-9]{1,6}$/),
+);
+
+test("any host of a reference has endpoints that can be asked, or is told to be none", async () => {
+  let refused = 0;
+  await fc.assert(
+    fc.asyncProperty(host, async (name) => {
+      try {
+        for (const { url, alternate } of await resolveEndpoints(none, parseReference(`${name}/team/app:v1`)))
+          for (const one of [url, alternate?.url ?? url]) assert.ok(URL.canParse(`${one}/team/app/manifests/v1`), one);
+      } catch (error) {
+        assert.ok(isKind(error, "invalid-argument"), String(error));
+        refused++;
+      }
+    }),
+    { numRuns: 400 },
+  );
+  assert.ok(refused > 5 && refused < 300, `${refused}`);
+});
+
+test("the folders of any host are names of their own, below the root; settings for others are not found", async (t) => {
+  const root = await folder(t, { "else.example/hosts.toml": 'server = "https://else.example"' });
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(host, fc.string({ unit: fc.constantFrom(..."a.:/[]_-\0"), maxLength: 8 })), async (name) => {
+      const names = hostFolderNames(name);
+      assert.ok(names.length >= 1 && names.at(-1) === name);
+      // What is no host does not come so far: a reference is parsed before.
+      if (/^[\w.:[\]-]+$/.test(name) && !/^\.*$/.test(name)) {
+        assert.ok(
+          names.every((one) => !one.includes("/") && one !== ".." && one !== "."),
+          names.join(),
+        );
+        assert.equal(await readHostFolder([root], names), undefined);
+      }
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("rewrite rules: the first that matches, once; any rule is one or is refused; any path is rewritten", () => {
+  const rewrite = rewriteOf({ "^library/(.*)": "hub/$1", "^team/": "t/", ".*": "never/$&" });
+  assert.deepEqual(["library/busybox", "team/team/app", "other"].map(rewrite), ["hub/busybox", "t/team/app", "never/other"]);
+  assert.equal(rewriteOf(undefined)("a/b"), "a/b");
+  const pattern = fc.oneof(fc.string({ unit: fc.constantFrom(..."ab/.*+?()[]{}|\\^$1"), maxLength: 8 }), fc.string({ maxLength: 6 }));
+  const path = fc.stringMatching(/^[a-z0-9]{1,6}(\/[a-z0-9._-]{1,6}){0,3}$/);
+  let rules = 0;
+  fc.assert(
+    fc.property(
+      fc.dictionary(pattern, fc.oneof(fc.constantFrom("$1", "$&", "x/$1", "\ud800", "$$", "$<n>"), fc.string())),
+      path,
+      (some, from) => {
+        try {
+          const to = rewriteOf(some)(from);
+          rules++;
+          assert.ok(URL.canParse(`https://r.example/v2/${encodeURI(to.toWellFormed())}/manifests/v1`));
+        } catch (error) {
+          assert.ok(isKind(error, "failed-precondition"), String(error));
+          assert.match(error.message, /rewrite rule ".*": not a regular expression/s);
+        }
+      },
+    ),
+    { numRuns: 1000 },
+  );
+  assert.ok(rules > 100, `${rules} were rules`);
 });

@@ -16,7 +16,7 @@ const dockerHubServer = "registry-1.docker.io";
  * 2. unless these say `fallback: false`: the hosts of hosts.toml for this registry, else of `_default`, each with its `server` last;
  * 3. the registry itself, unless hosts.toml names a server for it.
  *
- * @throws failed-precondition when a hosts.toml cannot be used, or the configuration leaves no endpoint
+ * @throws failed-precondition when a hosts.toml cannot be used, or the configuration leaves no endpoint; invalid-argument for a host that is none
  */
 export async function resolveEndpoints(config: RegistryConfig, ref: Reference): Promise<Endpoint[]> {
   const { domain } = ref;
@@ -114,6 +114,9 @@ function fromEntry(
 /** The registry that the image names. Plain http only on loopback, where the certificate is not looked at either (as containerd). */
 function defaultServer(ref: Reference, settings: HostEntry | undefined, source: string): Endpoint {
   const host = ref.domain === dockerHub ? dockerHubServer : ref.domain;
+  // The grammar of references has ports beyond 65535, and brackets around anything that looks like hexadecimal.
+  if (URL.parse(`https://${host}/`) === null)
+    throw new CridError("invalid-argument", `${JSON.stringify(host)} is no host that can be asked`);
   const base: HostEntry = settings ?? { capabilities: new Set(["pull", "resolve"]), tls: noTlsFiles, explicitTls: false, headers: {} };
   const at = { ref, source, role: "upstream" } as const;
   const server = (scheme: "http" | "https"): Parameters<typeof fromEntry>[1] => ({ scheme, host, path: "/v2" });

@@ -203,8 +203,8 @@ function explainBody(text: string): string {
   return printable(text.replace(/<[^>]*>/g, " "), 200);
 }
 
-/** RFC 9110, 10.2.3: seconds or a date. */
-function parseRetryAfter(value: string | string[] | undefined): number | undefined {
+/** RFC 9110, 10.2.3: seconds or a date. @returns milliseconds from now; undefined when it is neither */
+export function parseRetryAfter(value: string | string[] | undefined): number | undefined {
   if (typeof value !== "string") return undefined;
   if (/^\d{1,9}$/.test(value)) return Number(value) * 1000;
   const at = Date.parse(value);
