@@ -21,6 +21,7 @@ export class GrowingBlob implements AsyncDisposable {
   #extent: BlobExtent;
   #position = 0;
   #wake: (() => void) | undefined;
+  #waitedMs = 0;
 
   private constructor(handle: FileHandle, extent: BlobExtent, signal: AbortSignal) {
     this.#handle = handle;
@@ -35,6 +36,11 @@ export class GrowingBlob implements AsyncDisposable {
   /** Whether all of it was there the last time that anybody said so. */
   get complete(): boolean {
     return this.#extent.complete;
+  }
+
+  /** Milliseconds spent waiting for more to come. */
+  get waitedMs(): number {
+    return this.#waitedMs;
   }
 
   /** More has come. */
@@ -88,12 +94,14 @@ export class GrowingBlob implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => reject(signal.reason);
     this.#wake = resolve;
+    const started = performance.now();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       await promise;
     } finally {
       signal.removeEventListener("abort", onAbort);
       this.#wake = undefined;
+      this.#waitedMs += performance.now() - started;
     }
   }
 }

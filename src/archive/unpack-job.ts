@@ -40,8 +40,12 @@ export interface UnpackResult {
   /** Bytes of file data, and number of files and directories, that were written. */
   bytes: number;
   inodes: number;
-  /** Milliseconds spent: reading, inflating and writing, then completing and syncing. */
-  unpackMs: number;
+  /**
+   * Milliseconds spent: reading and inflating what is there, without waiting for more of the blob to come; hashing and writing; then completing and
+   * syncing. Layers of one thread take turns, which counts as inflating.
+   */
+  inflateMs: number;
+  writeMs: number;
   syncMs: number;
   fixups: LayerFixups;
 }

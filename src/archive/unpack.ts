@@ -55,15 +55,19 @@ async function unpackFrom(blob: GrowingBlob, job: UnpackJob, o: UnpackContext): 
   const started = performance.now();
   const sink = openSink(job);
   const hash = createHash("sha256");
+  const waitedBefore = blob.waitedMs;
   let tarBytes = 0;
+  let writeMs = 0;
   try {
     const reader = new TarReader(sink, { maxEntries: job.limits.maxEntries, maxFileBytes: job.limits.maxBytes });
     await readPlain(blob, job, o, (chunk) => {
       tarBytes += chunk.length;
       if (tarBytes > job.limits.maxBytes)
         throw new CridError("invalid-argument", `the layer unpacks to more than ${job.limits.maxBytes} bytes (image.maxLayerBytes)`);
+      const before = performance.now();
       hash.update(chunk);
       reader.push(chunk);
+      writeMs += performance.now() - before;
     });
     reader.finish();
     const diffId = `sha256:${hash.digest("hex")}`;
@@ -73,7 +77,9 @@ async function unpackFrom(blob: GrowingBlob, job: UnpackJob, o: UnpackContext): 
     const written = performance.now();
     const result = await sink.finish();
     o.signal.throwIfAborted();
-    return { tarBytes, ...result, unpackMs: written - started, syncMs: performance.now() - written };
+    // A program inflates while this process waits and writes: what is left over may be less than nothing.
+    const inflateMs = Math.max(0, written - started - writeMs - (blob.waitedMs - waitedBefore));
+    return { tarBytes, ...result, inflateMs, writeMs, syncMs: performance.now() - written };
   } catch (error) {
     sink.abandon();
     throw error;

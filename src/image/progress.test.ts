@@ -28,8 +28,10 @@ test("the line of a pull tells bytes and stages", async () => {
     downloadedBytes: 70,
     resumedBytes: 30,
     cachedBytes: 7,
+    cachedBlobs: 1,
     interruptions: 1,
-    unpackMs: 0,
+    inflateMs: 0,
+    writeMs: 0,
     syncMs: 0,
   });
 });

@@ -20,6 +20,22 @@ export interface PullReport {
   blobs: BlobProgress[];
 }
 
+/** What a pull has cost: bytes from the registry, those that an earlier try had, and those of blobs that were here; times of its stages. */
+export interface PullTotals {
+  ms: number;
+  downloadedBytes: number;
+  resumedBytes: number;
+  cachedBytes: number;
+  cachedBlobs: number;
+  /** Times that a connection was cut or an endpoint failed. */
+  interruptions: number;
+  resolveMs: number;
+  downloadMs: number;
+  inflateMs: number;
+  writeMs: number;
+  syncMs: number;
+}
+
 interface Item {
   state: BlobState;
   size: number;
@@ -38,10 +54,12 @@ export class PullProgress {
   #downloadedBytes = 0;
   #resumedBytes = 0;
   #cachedBytes = 0;
+  #cachedBlobs = 0;
   #interruptions = 0;
   #resolveMs = 0;
   #downloadMs = 0;
-  #unpackMs = 0;
+  #inflateMs = 0;
+  #writeMs = 0;
   #syncMs = 0;
 
   constructor(ref: string) {
@@ -53,16 +71,15 @@ export class PullProgress {
     return Math.round(performance.now() - this.#started);
   }
 
-  get downloadedBytes(): number {
-    return this.#downloadedBytes;
-  }
-
   add({ digest, size }: Descriptor): void {
     if (!this.#items.has(digest)) this.#items.set(digest, { state: "waiting", size, source: undefined, startedAt: 0 });
   }
 
   cached({ digest, size }: Descriptor): void {
-    if (this.#items.get(digest)?.state === "waiting") this.#cachedBytes += size;
+    if (this.#items.get(digest)?.state === "waiting") {
+      this.#cachedBytes += size;
+      this.#cachedBlobs++;
+    }
     this.#set(digest, "done");
   }
 
@@ -96,7 +113,8 @@ export class PullProgress {
   }
 
   unpacked(result: UnpackResult): void {
-    this.#unpackMs += result.unpackMs;
+    this.#inflateMs += result.inflateMs;
+    this.#writeMs += result.writeMs;
     this.#syncMs += result.syncMs;
   }
 
@@ -110,20 +128,26 @@ export class PullProgress {
     return { ref: this.ref, startedAtMs: this.#startedAtMs, blobs };
   }
 
-  /** For the line that the log has of each pull. Times of blobs and layers are summed; they run side by side, each layer's unpacking beside its download. */
-  summary(): Record<string, unknown> {
+  /** What it has done so far. Times of blobs and layers are summed; they run side by side, each layer's unpacking beside its download. */
+  totals(): PullTotals {
     return {
       ms: this.ms,
-      endpoints: [...this.#endpoints],
       downloadedBytes: this.#downloadedBytes,
       resumedBytes: this.#resumedBytes,
       cachedBytes: this.#cachedBytes,
+      cachedBlobs: this.#cachedBlobs,
       interruptions: this.#interruptions,
       resolveMs: this.#resolveMs,
       downloadMs: Math.round(this.#downloadMs),
-      unpackMs: Math.round(this.#unpackMs),
+      inflateMs: Math.round(this.#inflateMs),
+      writeMs: Math.round(this.#writeMs),
       syncMs: Math.round(this.#syncMs),
     };
+  }
+
+  /** For the line that the log has of each pull. */
+  summary(): PullTotals & { endpoints: string[] } {
+    return { endpoints: [...this.#endpoints], ...this.totals() };
   }
 
   #set(digest: string, state: BlobState, source?: { readonly offset: number }): void {

@@ -15,7 +15,7 @@ import type { PullSource } from "./layers.ts";
 import { chooseManifest, parseManifest } from "./manifest.ts";
 import type { Platform } from "./platform.ts";
 import type { PresentImages } from "./present-images.ts";
-import { PullProgress, type PullReport } from "./progress.ts";
+import { PullProgress, type PullReport, type PullTotals } from "./progress.ts";
 import type { VerifyImage } from "./verifier.ts";
 
 export interface PullerOptions {
@@ -35,7 +35,7 @@ export interface PullerOptions {
 /** What is counted of pulls; see `metrics/`. */
 export interface PullMetrics {
   /** One finished pull; `result` is "ok" or the kind of its error. */
-  pull(result: string, seconds: number, bytes: number): void;
+  pull(result: string, totals: PullTotals): void;
   pullsRunning(delta: 1 | -1): void;
 }
 
@@ -85,7 +85,7 @@ export class Puller {
     } finally {
       this.#active.delete(progress);
       this.#options.metrics?.pullsRunning(-1);
-      this.#options.metrics?.pull(result, progress.ms / 1000, progress.downloadedBytes);
+      this.#options.metrics?.pull(result, progress.totals());
     }
   }
 

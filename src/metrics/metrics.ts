@@ -4,6 +4,21 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 /** Counts of things by state, asked when somebody scrapes: a gauge kept up to date by hand drifts. */
 export type CountByState = () => Readonly<Record<string, number>>;
 
+/** What a pull has cost. Times of stages are summed over blobs and layers that run side by side. */
+interface PullTotals {
+  ms: number;
+  downloadedBytes: number;
+  resumedBytes: number;
+  cachedBytes: number;
+  cachedBlobs: number;
+  interruptions: number;
+  resolveMs: number;
+  downloadMs: number;
+  inflateMs: number;
+  writeMs: number;
+  syncMs: number;
+}
+
 /** Everything crid measures. Each method takes plain values, so that no other folder knows the metrics library. */
 export interface Metrics {
   readonly registry: MetricsRegistry;
@@ -12,7 +27,7 @@ export interface Metrics {
   /** One finished CNI call of one plugin. */
   cniOperation(operation: { command: string; plugin: string; network: string; ms: number; ok: boolean }): void;
   /** One finished pull; `result` is "ok" or the kind of its error. */
-  pull(result: string, seconds: number, bytes: number): void;
+  pull(result: string, totals: PullTotals): void;
   /** Pulls under way. */
   pullsRunning(delta: 1 | -1): void;
   /** Things that the image store has removed as nothing referred to them; "partial" = a broken off download. */
@@ -71,7 +86,21 @@ export function createMetrics(): Metrics {
     buckets: [0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600],
     registers,
   });
-  const pulledBytes = new Counter({ name: "crid_image_pulled_bytes_total", help: "Bytes fetched from registries.", registers });
+  const pullStages = new Counter({
+    name: "crid_image_pull_stage_seconds_total",
+    help: "Time that pulls took by stage (resolve, download, inflate, write, sync), summed over blobs and layers side by side.",
+    labelNames: ["stage"],
+    registers,
+  });
+  const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
+  const pulledBytes = counter("crid_image_pulled_bytes_total", "Bytes fetched from registries.");
+  const resumedBytes = counter("crid_image_resumed_bytes_total", "Bytes that a pull did not fetch, as an earlier try had.");
+  const cachedBytes = counter("crid_image_cached_bytes_total", "Bytes of blobs that a pull wanted and that were here.");
+  const cachedBlobs = counter("crid_image_cached_blobs_total", "Blobs that a pull wanted and that were here.");
+  const interruptions = counter(
+    "crid_image_download_interruptions_total",
+    "Times that a connection was cut, or an endpoint failed, in a blob.",
+  );
   const pullsRunning = new Gauge({ name: "crid_image_pulls_running", help: "Image pulls under way.", registers });
   const collected = new Counter({
     name: "crid_image_collected_total",
@@ -116,9 +145,15 @@ export function createMetrics(): Metrics {
     rpc: (method, code, seconds) => rpc.observe({ method, code }, seconds),
     cniOperation: ({ command, plugin, network, ms, ok }) =>
       cni.observe({ command, plugin, network, result: ok ? "ok" : "error" }, ms / 1000),
-    pull: (result, seconds, bytes) => {
-      pulls.observe({ result }, seconds);
-      pulledBytes.inc(bytes);
+    pull: (result, totals) => {
+      pulls.observe({ result }, totals.ms / 1000);
+      pulledBytes.inc(totals.downloadedBytes);
+      resumedBytes.inc(totals.resumedBytes);
+      cachedBytes.inc(totals.cachedBytes);
+      cachedBlobs.inc(totals.cachedBlobs);
+      interruptions.inc(totals.interruptions);
+      const { resolveMs: resolve, downloadMs: download, inflateMs: inflate, writeMs: write, syncMs: sync } = totals;
+      for (const [stage, ms] of Object.entries({ resolve, download, inflate, write, sync })) pullStages.inc({ stage }, ms / 1000);
     },
     pullsRunning: (delta) => pullsRunning.inc(delta),
     collected: (kind, count) => collected.inc({ kind }, count),

@@ -44,7 +44,7 @@ function openAt(path: string, form: LayerForm = "directory"): Promise<OverlaySna
   return OverlaySnapshotter.open({ root: path, mounts: `${path}-mounts`, form, log: silentLogger() });
 }
 
-const nothing = { tarBytes: 0, bytes: 10, inodes: 2, unpackMs: 0, syncMs: 0 };
+const nothing = { tarBytes: 0, bytes: 10, inodes: 2, inflateMs: 0, writeMs: 0, syncMs: 0 };
 
 async function layer(
   snapshotter: OverlaySnapshotter,

@@ -61,6 +61,9 @@ test("Prometheus: a pod's life is counted right, by labels that do not grow with
     );
     assert.equal(value("crid_image_pull_duration_seconds_count", { result: "ok" }), 1);
     assert.ok((value("crid_image_pulled_bytes_total") ?? 0) > 500_000);
+    for (const stage of ["resolve", "download", "write"])
+      assert.ok((value("crid_image_pull_stage_seconds_total", { stage }) ?? 0) > 0, stage);
+    assert.deepEqual([value("crid_image_resumed_bytes_total"), value("crid_image_cached_blobs_total")], [0, 0]);
     assert.equal(value("crid_step_duration_seconds_count", { operation: "run-pod-sandbox", step: "start shim" }), 2);
     assert.equal(value("crid_event_subscribers_dropped_total"), 0);
     const series = samples.length;
