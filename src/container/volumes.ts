@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { CridError, isErrno } from "../base/errors.ts";
 import { openInRoot } from "../linux/at.ts";
 import { closeFd, O_PATH } from "../linux/files.ts";
-import { MNT_DETACH, MS_RDONLY, mount, umount } from "../linux/mount.ts";
-import { mountFs } from "../linux/mount-api.ts";
+import { MNT_DETACH, umount } from "../linux/mount.ts";
+import { mountOverlay } from "../linux/mount-overlay.ts";
 import { spawnProcess } from "../linux/spawn.ts";
 import { type BindMount, cleanPath } from "../oci/mounts.ts";
 import type { ContainerConfig, MountConfig } from "../records/container-config.ts";
@@ -151,24 +151,11 @@ async function withRootfs(mounts: readonly RootfsMount[], target: string, use: (
   const [only] = lowers;
   if (lowers.length === 1 && only !== undefined) return use(only);
   await mkdir(target, { recursive: true });
-  mountReadonlyOverlay(lowers, target);
+  mountOverlay(target, [`lowerdir=${lowers.join(":")}`], { readonly: true });
   try {
     await use(target);
   } finally {
     umount(target, MNT_DETACH);
     await rmdir(target).catch(() => {});
   }
-}
-
-function mountReadonlyOverlay(lowers: readonly string[], target: string): void {
-  const data = `lowerdir=${lowers.join(":")}`;
-  // mount(2) takes one page of options; the newer call takes any number, but only kernels from 6.7 take the layers one by one.
-  if (data.length < 4000) mount("overlay", target, "overlay", MS_RDONLY, data);
-  else
-    mountFs({
-      type: "overlay",
-      source: "overlay",
-      target,
-      options: [["ro", true], ...lowers.map((lower) => ["lowerdir+", lower] as const)],
-    });
 }

@@ -1,8 +1,9 @@
 import { mkdir, readdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { CridError, isErrno } from "../base/errors.ts";
+import { CridError, isErrno, isKind } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { detachAll, MS_BIND, MS_REMOUNT, mount } from "../linux/mount.ts";
+import { mountOverlay } from "../linux/mount-overlay.ts";
 import type { PrepareOptions, RootfsMount, Snapshotter } from "../snapshot/snapshotter.ts";
 import { parseMountOptions } from "./mount-options.ts";
 
@@ -26,15 +27,18 @@ export class Volumes {
     using _ = await this.#lock.acquire(key);
     const target = this.path(key);
     if (this.#mounted.has(key)) return target;
-    const mounts = await this.#snapshotter.prepare(key, chainIds, { readonly: true, ...options });
-    await mkdir(target, { recursive: true, mode: 0o700 });
-    // What a crash has left there, maybe half made, maybe of another image.
-    detachAll(target);
     try {
+      const mounts = await this.#snapshotter.prepare(key, chainIds, { readonly: true, ...options });
+      await mkdir(target, { recursive: true, mode: 0o700 });
+      // What a crash has left there, maybe half made, maybe of another image.
+      detachAll(target);
       for (const item of mounts) mountAt(item, target);
     } catch (error) {
       detachAll(target);
-      throw CridError.from(error, `mount image volume ${key}`);
+      // Nobody knows of it: who asked has an error.
+      await rmdir(target).catch(() => undefined);
+      await this.#snapshotter.remove(key).catch(() => undefined);
+      throw isKind(error, "not-found") ? error : CridError.from(error, `mount image volume ${key}`);
     }
     this.#mounted.add(key);
     return target;
@@ -77,6 +81,7 @@ function mountAt(item: RootfsMount, target: string): void {
   const { flags, data } = parseMountOptions(item.options);
   const at = item.target === "" ? target : join(target, item.target);
   const isBind = (flags & MS_BIND) !== 0;
+  if (item.type === "overlay") return mountOverlay(at, data.split(","), { readonly: true });
   mount(item.source, at, isBind ? "" : item.type, flags, data);
   // The kernel ignores all other flags while it makes a bind mount (mount(2), "Creating a bind mount").
   if (isBind) mount("none", at, "", flags | MS_REMOUNT, data);

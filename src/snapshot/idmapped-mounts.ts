@@ -4,22 +4,28 @@ import { join } from "node:path";
 import { CridError, isErrno } from "../base/errors.ts";
 import { KeyedMutex } from "../base/keyed-mutex.ts";
 import { closeFd, openFd } from "../linux/files.ts";
-import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
-import { MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, mountFs, mountSetattr, moveMount, openTree } from "../linux/mount-api.ts";
+import { detachAll } from "../linux/mount.ts";
+import { MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY, mountSetattr, moveMount, openTree } from "../linux/mount-api.ts";
+import { mountOverlay } from "../linux/mount-overlay.ts";
 import { readMountinfo } from "../linux/mountinfo.ts";
+import { overlayOptions } from "./overlay-mounts.ts";
 
-interface IdmappedOptions {
+interface OverlayParts {
   /** Directories, lowest first; at least one. */
   lowers: readonly string[];
   /** The directory that holds `fs` (upper) and `work`; undefined = read-only. */
   writable: string | undefined;
+}
+
+interface IdmappedOptions extends OverlayParts {
   /** A user namespace with the wanted maps: /proc/PID/ns/user. */
   userns: string;
 }
 
 /**
- * Root file systems of pods with user namespaces, mounted by us, one for each key: overlays on layers that are seen through the
- * pod's id maps (mount_setattr(2), MOUNT_ATTR_IDMAP), as an overlay itself cannot be seen so. The shim binds the result.
+ * Root file systems that are mounted by us, one for each key, and that the shim binds. Those of pods with user namespaces: overlays on layers that are
+ * seen through the pod's id maps (mount_setattr(2), MOUNT_ATTR_IDMAP), as an overlay itself cannot be seen so. And those of images of more layers than
+ * the one page of options of the shim's mount call has room for.
  *
  * The maps are those of a user namespace that exists: the pod's own, through its pause process. Shims from 2.0 would do the same for
  * us, but those before not, and for image volumes there is no shim.
@@ -54,7 +60,7 @@ export class IdmappedMounts {
         await mkdir(point, { recursive: true, mode: 0o711 });
         mapTree(options.lowers[index] ?? "", point, userns);
       }
-      mountOverlay(points, options.writable, target);
+      mountOverlay(target, overlayOptions({ lowers: points, writable: options.writable }), { readonly: options.writable === undefined });
     } catch (error) {
       await unmount(target);
       throw CridError.from(error, `mount ${key} through the maps of ${options.userns}`);
@@ -62,6 +68,21 @@ export class IdmappedMounts {
       closeFd(userns);
       // The overlay holds its layers itself.
       await dropLayers(layers, options.lowers.length);
+    }
+    return target;
+  }
+
+  /** As `mount`, without maps. */
+  async mountPlain(key: string, parts: OverlayParts): Promise<string> {
+    using _ = await this.#mutex.acquire(key);
+    const target = this.#path(key);
+    if (await isMounted(target)) return target;
+    try {
+      await mkdir(target, { recursive: true, mode: 0o711 });
+      mountOverlay(target, overlayOptions(parts), { readonly: parts.writable === undefined });
+    } catch (error) {
+      await unmount(target);
+      throw CridError.from(error, `mount ${key}, an overlay of ${parts.lowers.length} layers`);
     }
     return target;
   }
@@ -117,31 +138,6 @@ function setMaps(tree: number, source: string, usernsFd: number, set: bigint): v
       cause: error,
     });
   }
-}
-
-function mountOverlay(lowers: readonly string[], writable: string | undefined, target: string): void {
-  const upper: [string, string][] =
-    writable === undefined
-      ? []
-      : [
-          ["upperdir", `${writable}/fs`],
-          ["workdir", `${writable}/work`],
-        ];
-  const topFirst = lowers.toReversed();
-  const options: [string, string][] = [["index", "off"], ...upper, ["lowerdir", topFirst.join(":")]];
-  const data = options.map(([key, value]) => `${key}=${value}`).join(",");
-  // mount(2) takes one page of options; the newer call takes any number, but only kernels from 6.7 take the layers one by one.
-  if (data.length < 4000) {
-    mount("overlay", target, "overlay", writable === undefined ? MS_RDONLY : 0, data);
-    return;
-  }
-  const onebyone = topFirst.map((lower): [string, string] => ["lowerdir+", lower]);
-  mountFs({
-    type: "overlay",
-    source: "overlay",
-    target,
-    options: [...(writable === undefined ? [["ro", true] as const] : []), ["index", "off"], ...upper, ...onebyone],
-  });
 }
 
 async function dropLayers(directory: string, count: number): Promise<void> {

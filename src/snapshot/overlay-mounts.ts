@@ -13,13 +13,11 @@ export function overlayMounts(options: { lowers: readonly string[]; writable: st
   if (writable === undefined && lowers.length === 1 && only !== undefined) {
     return [{ type: "bind", source: only, target: "", options: ["rbind", "ro"] }];
   }
+  return [{ type: "overlay", source: "overlay", target: "", options: overlayOptions(options) }];
+}
+
+/** The options of an overlay; see `overlayMounts`. */
+export function overlayOptions({ lowers, writable }: { lowers: readonly string[]; writable: string | undefined }): string[] {
   const upper = writable === undefined ? [] : [`workdir=${writable}/work`, `upperdir=${writable}/fs`];
-  return [
-    {
-      type: "overlay",
-      source: "overlay",
-      target: "",
-      options: ["index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`],
-    },
-  ];
+  return ["index=off", ...upper, `lowerdir=${lowers.toReversed().join(":")}`];
 }

@@ -237,3 +237,37 @@ test("directory names of layers", () => {
   assert.equal(layerDirectory(`sha256:${"f".repeat(64)}`), "7".repeat(26));
   assert.throws(() => layerDirectory("sha256:../../x"), /not a chain id/);
 });
+
+test("an image of more layers than a mount call has options for: mounted by us, found again after a restart, gone with its user", async () => {
+  const path = join(root, "many");
+  const first = await openAt(path);
+  const names = Array.from({ length: 300 }, (_, n) => `many ${n}`);
+  for (const [index, name] of names.entries())
+    await layer(first, name, names.slice(0, index), (at) => {
+      writeFileSync(join(at, `file${index}`), name);
+      writeFileSync(join(at, "who"), name);
+    });
+  const chainIds = names.map(chain);
+  const look = (mounts: RootfsMount[]): void =>
+    mounted(mounts, (at) => {
+      assert.equal(readFileSync(join(at, "who"), "utf8"), "many 299");
+      for (const index of [0, 150, 299]) assert.equal(readFileSync(join(at, `file${index}`), "utf8"), `many ${index}`);
+    });
+  const few = await first.prepare("few", chainIds.slice(0, 100));
+  assert.equal(few[0]?.type, "overlay");
+  const made = await first.prepare("container", chainIds);
+  assert.deepEqual(made, [{ type: "bind", source: join(`${path}-mounts`, "idmapped/container"), target: "", options: ["rbind", "rw"] }]);
+  look(made);
+  writeFileSync(join(made[0]?.source ?? "", "written"), "x");
+  assert.equal(readFileSync(join(path, "rootfs/container/fs/written"), "utf8"), "x");
+  look(await first.prepare("volume", chainIds, { readonly: true }));
+  const again = await openAt(path);
+  assert.deepEqual(await again.prepare("container", chainIds), made);
+  assert.equal(readFileSync(join(made[0]?.source ?? "", "written"), "utf8"), "x");
+  for (const key of ["few", "container", "volume"]) await again.remove(key);
+  assert.deepEqual(
+    (await readMountinfo()).filter(({ mountPoint }) => mountPoint.startsWith(`${path}-mounts/`)),
+    [],
+  );
+  assert.deepEqual(readdirSync(join(path, "rootfs")), []);
+});

@@ -22,6 +22,8 @@ import type { DiskUsage, LayerForm, LayerStage, PrepareOptions, RootfsMount, Sna
 
 /** What a layer is called in its directory. */
 const fileOf: Record<LayerForm, string> = { directory: "fs", erofs: "layer.erofs" };
+/** The shim's mount call takes a page of options, 30 bytes a layer once it has left out what all their paths begin with; some 130 then. */
+const maxShimLowers = 110;
 
 /** What stands beside a layer's `fs`: enough to rebuild the store's records from. */
 interface LayerInfo {
@@ -57,8 +59,8 @@ interface RootfsInfo {
  * rootfs/<key>/fs, work, rootfs.json     the writable part of a container
  * ```
  *
- * EROFS images are mounted below `mounts` while a container uses them, root file systems of user namespaces below
- * `mounts`/idmapped.
+ * EROFS images are mounted below `mounts` while a container uses them, root file systems of user namespaces and of very many layers
+ * below `mounts`/idmapped.
  *
  * The order of writes of a commit: the files of a directory are synced by the unpacker; layer.json and an image file are synced
  * side by side, which need not wait for the layers below; the fixups sync what they touch; the staging directory is renamed to its name; `layers` is synced. A cut
@@ -182,8 +184,11 @@ export class OverlaySnapshotter implements Snapshotter {
       await mkdir(join(path, "empty"), { recursive: true, mode: 0o755 });
     }
     const writable = options.readonly === true ? undefined : path;
-    if (options.idmap === undefined) return overlayMounts({ lowers, writable });
-    const mounted = await this.#idmapped.mount(key, { lowers, writable, userns: options.idmap.userns });
+    if (options.idmap === undefined && lowers.length <= maxShimLowers) return overlayMounts({ lowers, writable });
+    const mounted =
+      options.idmap === undefined
+        ? await this.#idmapped.mountPlain(key, { lowers, writable })
+        : await this.#idmapped.mount(key, { lowers, writable, userns: options.idmap.userns });
     return [{ type: "bind", source: mounted, target: "", options: ["rbind", writable === undefined ? "ro" : "rw"] }];
   }
 
