@@ -67,6 +67,7 @@ test("stats of a v2 tree, and what is not there", async () => {
     await assert.rejects(cgroups.readStats("/pod/b"), { kind: "not-found", message: /\/pod\/b/ });
     assert.equal(await cgroups.oomKills("/pod/b"), 0);
     assert.deepEqual([await cgroups.exists("/pod/a"), await cgroups.exists("/pod/b")], [true, false]);
+    assert.deepEqual([await cgroups.children("/pod"), await cgroups.children("/pod/b")], [["a"], []]);
     await assert.rejects(cgroups.checkMemoryLimit("/pod/a", 99n), { kind: "failed-precondition" });
     await cgroups.checkMemoryLimit("/pod/a", 100n);
     await assert.rejects(cgroups.remove("/"), { kind: "invalid-argument" });

@@ -13,7 +13,7 @@ import { type CgroupDriver, cgroupOf, type ProcessCgroups, parseProcCgroup } fro
 import type { CgroupStats, ReadFile, StatsReader } from "./stats.ts";
 import { statsV1 } from "./stats-v1.ts";
 import { statsV2 } from "./stats-v2.ts";
-import { isGone, killTree, processesOf, removeTree } from "./tree.ts";
+import { childrenOf, isGone, killTree, processesOf, removeTree } from "./tree.ts";
 
 /**
  * One cgroup: an OCI `cgroupsPath` or the plain path of a cgroup, the same in every hierarchy; or the cgroups that a process
@@ -124,6 +124,12 @@ export class Cgroups {
   /** How many processes of the cgroup the kernel has killed for lack of memory; 0 when the cgroup is gone. */
   async oomKills(target: CgroupTarget): Promise<number> {
     return (await this.#each(target, "memory", (reader, read) => reader.oomKills(read))) ?? 0;
+  }
+
+  /** The names of the cgroups right below, in any hierarchy; none when it is gone. */
+  async children(target: CgroupTarget): Promise<string[]> {
+    const below = await Promise.all(this.#directories(target).map(childrenOf));
+    return [...new Set(below.flat())];
   }
 
   /** What of memory only metrics ask for; empty when the cgroup is gone. */

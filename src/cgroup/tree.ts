@@ -59,7 +59,8 @@ export async function killTree(dir: string): Promise<void> {
   }
 }
 
-async function childrenOf(dir: string): Promise<string[]> {
+/** The names of the cgroups right below; none when it is gone. */
+export async function childrenOf(dir: string): Promise<string[]> {
   try {
     const entries = await readdir(dir, { withFileTypes: true });
     return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);

@@ -150,6 +150,8 @@ export interface ContainerPaths {
 export interface ContainerCgroups {
   /** How many processes of it the kernel has killed for lack of memory; 0 when it is gone. */
   oomKills(path: string): Promise<number>;
+  /** The names of the cgroups right below it; none when it is gone. */
+  children(path: string): Promise<string[]>;
   /** Kills every process in it. */
   killAll(path: string): Promise<void>;
   /** A success when there is none. */
