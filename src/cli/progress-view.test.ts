@@ -4,6 +4,7 @@ import type { WriteStream } from "node:tty";
 import type { crid } from "../../api/crid/admin/v1/admin.js";
 import { bytesText, json, table } from "./output.ts";
 import { progressView } from "./progress-view.ts";
+import { PullsView } from "./pulls-view.ts";
 
 type Blob = InstanceType<typeof crid.admin.v1.Blob>;
 
@@ -55,6 +56,39 @@ test("on a terminal: a bar a layer, drawn over the last picture, and never highe
   progressView(small.stream, { quiet: false }).show("many", pull(...[..."0123456789"].map((digit) => blob(digit, "waiting", 0n))));
   assert.equal(small.text().split("\n").length - 1, 5);
   assert.match(small.text(), /\.\.\. and 8 more/);
+});
+
+test("all pulls: a line for each change of one, and its end, in a pipe; bars in place on a terminal", () => {
+  const { stream, text } = screen(false);
+  const view = new PullsView(stream);
+  const other = { ref: "b:2", startedAtMs: 5n, blobs: [] };
+  for (const pulls of [
+    [],
+    [other],
+    [other, pull(blob("a", "downloading", 1n))],
+    [other, pull(blob("a", "done", 1000n), blob("b", "waiting", 0n))],
+    [other],
+    [],
+  ])
+    view.show(pulls);
+  // The same image again is another pull.
+  view.show([{ ...other, startedAtMs: 6n }]);
+  assert.deepEqual(text().split("\n"), [
+    "b:2: resolving",
+    "a:1: aaaaaaaaaaaa: downloading (1000 B)",
+    "a:1: aaaaaaaaaaaa: done (1000 B)",
+    "a:1: over",
+    "b:2: over",
+    "b:2: resolving",
+    "",
+  ]);
+
+  const terminal = screen(true);
+  const bars = new PullsView(terminal.stream);
+  bars.show([other, { ...pull(blob("a", "downloading", 500n)), startedAtMs: BigInt(Date.now()) }]);
+  assert.match(terminal.text(), /b:2: resolving\n.*a:1: 500 B in 0 s\n.* {2}aaaaaaaaaaaa: downloading \[={15}> {14}\] 500 B \/ 1000 B\n/);
+  bars.show([]);
+  assert.ok(terminal.text().endsWith("\u001b[3A\u001b[2Kno pull under way\n\u001b[0J"));
 });
 
 test("quiet: nothing", () => {

@@ -21,29 +21,44 @@ export function progressView(stream: WriteStream, how: { quiet: boolean }): Prog
 
 const barWidth = 30;
 
-/** One line a layer, drawn anew in place, as those know it who come from docker or ctr. */
-class BarView implements ProgressView {
+/** Lines on a terminal that are drawn anew in place. */
+export class Canvas {
   readonly #stream: WriteStream;
-  readonly #started = Date.now();
   #drawn = 0;
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
   }
 
-  show(title: string, pull: Pull | null | undefined): void {
-    const lines = [title, ...layersOf(pull).map(barLine), this.#summary(pull)];
-    this.#draw(fitted(lines, this.#stream.rows).map((line) => line.slice(0, this.#stream.columns - 1)));
-  }
-
-  end(): void {
-    this.#drawn = 0;
-  }
-
-  #draw(lines: string[]): void {
+  /** In place of the last picture, cut to what the screen can hold. */
+  draw(all: readonly string[]): void {
+    const lines = fitted(all, this.#stream.rows).map((line) => line.slice(0, this.#stream.columns - 1));
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : "";
     this.#stream.write(`${up}${lines.map((line) => `\x1b[2K${line}\n`).join("")}\x1b[0J`);
     this.#drawn = lines.length;
+  }
+
+  /** The last picture stays; the next goes below it. */
+  end(): void {
+    this.#drawn = 0;
+  }
+}
+
+/** One line a layer, as those know it who come from docker or ctr. */
+class BarView implements ProgressView {
+  readonly #canvas: Canvas;
+  readonly #started = Date.now();
+
+  constructor(stream: WriteStream) {
+    this.#canvas = new Canvas(stream);
+  }
+
+  show(title: string, pull: Pull | null | undefined): void {
+    this.#canvas.draw([title, ...layersOf(pull).map(barLine), this.#summary(pull)]);
+  }
+
+  end(): void {
+    this.#canvas.end();
   }
 
   #summary(pull: Pull | null | undefined): string {
@@ -54,7 +69,8 @@ class BarView implements ProgressView {
   }
 }
 
-function barLine({ digest, state, bytes, size }: Blob): string {
+/** A part with its bar. */
+export function barLine({ digest, state, bytes, size }: Blob): string {
   const share = Number(size) === 0 ? 1 : Number(bytes) / Number(size);
   const filled = Math.min(barWidth, Math.floor(share * barWidth));
   const bar = `${"=".repeat(filled)}${filled < barWidth ? ">" : ""}`.padEnd(barWidth).slice(0, barWidth);
@@ -63,9 +79,9 @@ function barLine({ digest, state, bytes, size }: Blob): string {
 }
 
 /** What a screen of this height can hold: cursor movements do not reach what has scrolled away. */
-function fitted(lines: string[], rows: number): string[] {
+function fitted(lines: readonly string[], rows: number): string[] {
   const room = Math.max(3, rows - 1);
-  if (lines.length <= room) return lines;
+  if (lines.length <= room) return [...lines];
   const shown = lines.slice(0, room - 2);
   return [...shown, `... and ${lines.length - 1 - shown.length} more`, lines.at(-1) ?? ""];
 }

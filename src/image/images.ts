@@ -4,7 +4,6 @@ import { failpoint } from "../base/failpoints.ts";
 import { KeyedMutex, raceAbort } from "../base/keyed-mutex.ts";
 import type { ImageRecord } from "../records/image-record.ts";
 import { authKey } from "../registry/auth/credentials.ts";
-import type { RegistryAuth } from "../registry/options.ts";
 import { formatReference, parseReference } from "../registry/reference.ts";
 import type { DiskUsage, PrepareOptions, RootfsMount } from "../snapshot/snapshotter.ts";
 import { Assembler } from "./assemble.ts";
@@ -19,10 +18,10 @@ import { Layers } from "./layers.ts";
 import { Leases } from "./leases.ts";
 import { LocalImages } from "./local-images.ts";
 import { pinnedBy } from "./pinned.ts";
-import { hostPlatform } from "./platform.ts";
+import { formatPlatform, hostPlatform } from "./platform.ts";
 import { PresentImages } from "./present-images.ts";
 import type { PullReport } from "./progress.ts";
-import { Puller } from "./pull.ts";
+import { Puller, type PullOptions } from "./pull.ts";
 import { Rebuilder, type RebuildResult } from "./rebuild.ts";
 import { RecordFiles } from "./record-files.ts";
 import { type Repair, Repairer } from "./repair.ts";
@@ -230,13 +229,13 @@ export class Images {
    * @throws CridError: invalid-argument (reference), not-found, unauthenticated, permission-denied, resource-exhausted (rate
    * limit, disk), unavailable, data-loss (the registry lies), failed-precondition (configuration, platform), unimplemented
    */
-  async pull(ref: string, o: { auth?: RegistryAuth | undefined; signal: AbortSignal }): Promise<ImageRecord> {
+  async pull(ref: string, o: PullOptions): Promise<ImageRecord> {
     const reference = parseReference(ref);
     // What was removed to make room must have made it.
     await raceAbort(this.#settled(), o.signal);
-    const key = `${formatReference(reference)} ${authKey(o.auth)}`;
+    const key = [formatReference(reference), authKey(o.auth), ...(o.platform === undefined ? [] : [formatPlatform(o.platform)])].join(" ");
     try {
-      return await this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { auth: o.auth, signal }), o);
+      return await this.#pulls.run(key, ({ signal }) => this.#puller.pull(reference, key, { ...o, signal }), o);
     } finally {
       this.#upkeep.pulled();
     }

@@ -39,6 +39,14 @@ export interface PullMetrics {
   pullsRunning(delta: 1 | -1): void;
 }
 
+/** How one pull is to be made. */
+export interface PullOptions {
+  auth?: RegistryAuth | undefined;
+  /** Default: the node's. Another one's image is for looking at and for exports: it takes the name, and does not run here. */
+  platform?: Platform | undefined;
+  signal: AbortSignal;
+}
+
 const maxIndexDepth = 4;
 
 /** One pull from reference to record. Joins others at every blob and layer; see `Layers`. */
@@ -59,7 +67,7 @@ export class Puller {
    * @param key what names this pull among all, for its lease
    * @throws CridError: what the registry says, data-loss when it lies, resource-exhausted when the disk is full
    */
-  async pull(ref: Reference, key: string, o: { auth: RegistryAuth | undefined; signal: AbortSignal }): Promise<ImageRecord> {
+  async pull(ref: Reference, key: string, o: PullOptions): Promise<ImageRecord> {
     const { log, registry, maxConcurrentDownloads } = this.#options;
     const name = formatReference(ref);
     const progress = new PullProgress(name);
@@ -69,12 +77,13 @@ export class Puller {
     try {
       const repository = await registry.open(ref, { auth: o.auth });
       const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
-      const { present } = this.#options;
-      const foreseen = present.foresee(ref);
+      // What is known to be here is this node's platform.
+      const present = o.platform === undefined ? this.#options.present : undefined;
+      const foreseen = present?.foresee(ref);
       const resolved = await this.#resolve(repository, o);
       progress.resolved();
       const record =
-        (await present.find(resolved.digest, ref, { progress, foreseen })) ?? (await this.#bring(resolved, source, repository, key, o));
+        (await present?.find(resolved.digest, ref, { progress, foreseen })) ?? (await this.#bring(resolved, source, repository, key, o));
       log.info({ ref: name, id: record.id, ...progress.summary() }, "pulled");
       return record;
     } catch (error) {
@@ -98,16 +107,11 @@ export class Puller {
     return resolved;
   }
 
-  async #bring(
-    resolved: Resolved,
-    source: PullSource,
-    repository: Repository,
-    key: string,
-    o: { signal: AbortSignal },
-  ): Promise<ImageRecord> {
-    const { assembler, catalog, platform, present } = this.#options;
+  async #bring(resolved: Resolved, source: PullSource, repository: Repository, key: string, o: PullOptions): Promise<ImageRecord> {
+    const { assembler, catalog, present } = this.#options;
     const { ref } = repository;
-    const found = await this.#find(resolved, repository, o);
+    const platform = o.platform ?? this.#options.platform;
+    const found = await this.#find(resolved, repository, platform, o);
     await failpoint("image.pull.after-resolve", o);
     const record = await assembler.assemble(found, source, {
       key,
@@ -116,12 +120,12 @@ export class Puller {
       record: (image) => catalog.commit(image, ref, resolved.digest),
       signal: o.signal,
     });
-    present.remember(resolved.digest, record, found);
+    if (o.platform === undefined) present.remember(resolved.digest, record, found);
     return record;
   }
 
-  /** Reads down to the manifest of this platform. */
-  async #find(resolved: Resolved, repository: Repository, o: { signal: AbortSignal }): Promise<Found> {
+  /** Reads down to the manifest of the platform. */
+  async #find(resolved: Resolved, repository: Repository, platform: Platform, o: { signal: AbortSignal }): Promise<Found> {
     const root = rootOf(resolved);
     const documents: Found["documents"] = [];
     let descriptor = root;
@@ -132,7 +136,7 @@ export class Puller {
       documents.push({ descriptor, body });
       const document = parseManifest(body, descriptor.mediaType, what);
       if (document.kind === "manifest") return { manifestDigest: descriptor.digest, manifest: document, documents };
-      descriptor = chooseManifest(document, this.#options.platform, what);
+      descriptor = chooseManifest(document, platform, what);
     }
     throw new CridError("data-loss", `index ${root.digest}: more than ${maxIndexDepth} indexes inside one another`);
   }

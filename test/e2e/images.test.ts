@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FakeRegistry } from "../../src/registry/testkit/fake-registry.ts";
-import { makeTestImage } from "../../src/registry/testkit/test-image.ts";
+import { hostArchitecture, makeTestImage, makeTestIndex } from "../../src/registry/testkit/test-image.ts";
 import { crid, cridJson, runs, runWithInput, tryCrid } from "./support/commands.ts";
 import { Containerd } from "./support/containerd.ts";
 import { TestNode } from "./support/node.ts";
@@ -76,7 +77,7 @@ test("errors: one line that says what to do, and an exit code", async () => {
   assert.equal(none.stderr, "crid: no crid answers at /nonexistent.sock: start it, or name another socket with --address\n");
   assert.match((await runWithInput(dist, ["images"])).stderr, /images needs a command/);
   assert.match((await runWithInput(dist, ["images", "--help"])).stdout, /crid images pull .*IMAGE\.\.\./);
-  assert.match((await runWithInput(dist, ["images", "pull", "--help"])).stdout, /^crid images pull \[--creds/);
+  assert.match((await runWithInput(dist, ["images", "pull", "--help"])).stdout, /^crid images pull \[--platform/);
 });
 
 test("bars on a terminal: a line a layer, drawn in place", async () => {
@@ -118,6 +119,16 @@ test("a pull under way: what it has is shown; an interrupted one stops and is go
     void held.then(() => response.destroy());
     return true;
   };
+  const watching = spawn(dist, ["pulls", "-w", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
+  let watched = "";
+  watching.stdout.on("data", (text: Buffer) => {
+    watched += text.toString("utf8");
+  });
+  const json = spawn(dist, ["pulls", "--watch", "--json", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
+  let lines = "";
+  json.stdout.on("data", (text: Buffer) => {
+    lines += text.toString("utf8");
+  });
   const pulling = tryCrid(node, ["images", "pull", ref]);
   for (let shown = ""; !/ 9\d\d\.\d KiB of/.test(shown); ) shown = await crid(node, "pulls");
   const { pulls } = await cridJson<{ pulls: { ref: string; blobs: { digest: string; state: string }[] }[] }>(node, "pulls");
@@ -130,7 +141,53 @@ test("a pull under way: what it has is shown; an interrupted one stops and is go
   assert.equal((await pulling).status, 0);
   assert.equal((await image(ref))?.id, slow.config.digest);
   assert.equal(await crid(node, "pulls"), "IMAGE   SINCE   PARTS   BYTES");
+  while (!watched.includes(`${ref}: over\n`) || !lines.endsWith('{"pulls":[]}\n')) await sleep(20);
+  assert.match(watched, new RegExp(`^${ref}: [0-9a-f]{12}: (downloading|unpacking) \\(2\\.9 MiB\\)$`, "m"));
+  const states = lines
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as { pulls: { ref: string }[] });
+  assert.ok(states.some((state) => state.pulls[0]?.ref === ref));
+  for (const watcher of [watching, json]) {
+    watcher.kill("SIGINT");
+    assert.deepEqual(await once(watcher, "exit"), [0, null]);
+  }
   await crid(node, "images", "rm", ref);
+});
+
+test("another platform's image: pulled, looked at, exported and imported again; the node's comes back with the next pull", async () => {
+  await using registry = await FakeRegistry.start();
+  const ours = await makeTestImage({ layers: [[{ name: "ours", content: "x" }]] });
+  const theirs = await makeTestImage({ layers: [[{ name: "theirs", content: "y" }]], architecture: "s390x" });
+  for (const part of [ours, theirs]) registry.add("app", "part", part);
+  const ref = registry.addManifest(
+    "app",
+    "v1",
+    makeTestIndex([
+      { image: theirs, architecture: "s390x" },
+      { image: ours, architecture: hostArchitecture },
+    ]),
+  );
+  await crid(node, "images", "pull", ref);
+  assert.equal((await image(ref))?.id, ours.config.digest);
+  assert.equal(await crid(node, "images", "pull", "-q", "--platform", "linux/s390x", ref), theirs.config.digest);
+  assert.match(await crid(node, "images", "ls", ref), / linux\/s390x /);
+  assert.ok(existsSync(join(await crid(node, "images", "mount", ref), "theirs")));
+  await crid(node, "images", "unmount", ref);
+  await crid(node, "images", "export", "-o", file("s390x.tar"), ref);
+  assert.equal(await crid(node, "images", "pull", "-q", ref), ours.config.digest);
+  const refused = await tryCrid(node, ["images", "import", file("s390x.tar")]);
+  assert.match(refused.stderr, /the image is for linux\/s390x, this node is/);
+  await crid(node, "images", "import", "--platform", "linux/s390x", file("s390x.tar"));
+  assert.equal((await image(ref))?.id, theirs.config.digest);
+  for (const { stderr, status } of [
+    await tryCrid(node, ["images", "pull", "--platform", "linux/riscv64", ref]),
+    await tryCrid(node, ["images", "pull", "--platform", "nonsense", ref]),
+  ]) {
+    assert.equal(status, 1);
+    assert.match(stderr, /no image for linux\/riscv64; there is linux\/s390x|"nonsense" is not os\/architecture/);
+  }
+  for (const { id } of [ours, theirs].map(({ config }) => ({ id: config.digest }))) await crid(node, "images", "rm", id);
 });
 
 test("archives to and from containerd: same ids, same digests", async () => {

@@ -10,8 +10,9 @@ import { progressView } from "../progress-view.ts";
 type Image = InstanceType<typeof crid.admin.v1.Image>;
 
 export const command: Command = {
-  usage: `${credentialUsage} [-q] [--json] ${connectionUsage} IMAGE...`,
-  summary: "Pulls images, and shows each layer while it comes. -q: only ids.",
+  usage: `[--platform OS/ARCH] ${credentialUsage} [-q] [--json] ${connectionUsage} IMAGE...`,
+  summary:
+    "Pulls images, and shows each layer while it comes. --platform: another one than the node's, to look at it or export it; it takes the name. -q: only ids.",
   async run(args) {
     const { values, positionals } = parseArgs({
       args,
@@ -19,6 +20,7 @@ export const command: Command = {
       options: {
         ...connectionOptions,
         ...credentialOptions,
+        platform: { type: "string", default: "" },
         quiet: { type: "boolean", short: "q", default: false },
         json: { type: "boolean", default: false },
       },
@@ -31,7 +33,7 @@ export const command: Command = {
         const view = progressView(process.stdout, { quiet: values.quiet || values.json });
         let image: Image | undefined;
         view.show(`${ref}: resolving`, undefined);
-        for await (const event of client.pullImage({ ref, ...(credentials && { credentials }) }, o)) {
+        for await (const event of client.pullImage({ ref, platform: values.platform, ...(credentials && { credentials }) }, o)) {
           const { progress } = event;
           if (progress !== null && progress !== undefined)
             view.show(progress.blobs.length === 0 ? `${ref}: resolving` : `${ref}: pulling`, progress);

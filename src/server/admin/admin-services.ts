@@ -1,6 +1,7 @@
 import type { CheckProgress, ImageFault } from "../../image/check.ts";
 import type { HostMount } from "../../image/host-mounts.ts";
 import type { ImportOptions } from "../../image/import.ts";
+import type { Platform } from "../../image/platform.ts";
 import type { PullReport } from "../../image/progress.ts";
 import type { RebuildResult } from "../../image/rebuild.ts";
 import type { Repair } from "../../image/repair.ts";
@@ -16,7 +17,7 @@ import type { RegistryAuth } from "../../registry/options.ts";
 export interface AdminImages {
   get(refOrId: string): ImageRecord | undefined;
   list(): ImageRecord[];
-  pull(ref: string, o: { auth?: RegistryAuth; signal: AbortSignal }): Promise<ImageRecord>;
+  pull(ref: string, o: { auth?: RegistryAuth; platform?: Platform; signal: AbortSignal }): Promise<ImageRecord>;
   pulls(): PullReport[];
   import(archive: AsyncIterable<Buffer>, o: ImportOptions): Promise<ImageRecord[]>;
   export(refs: readonly string[], o: { allPlatforms: boolean; signal: AbortSignal }): AsyncIterable<Buffer>;

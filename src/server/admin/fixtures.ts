@@ -25,8 +25,8 @@ export function testServices(): TestServices {
       get: (ref) => (ref === "gone" ? undefined : record),
       list: () => [record],
       pulls: () => [],
-      async pull(ref, { auth }) {
-        did.push(["pull", ref, auth]);
+      async pull(ref, { auth, platform }) {
+        did.push(["pull", ref, auth, ...(platform === undefined ? [] : [platform])]);
         return record;
       },
       async import(archive, { name, platform, allPlatforms }) {

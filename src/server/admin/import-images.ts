@@ -1,9 +1,7 @@
 import type { crid } from "../../../api/crid/admin/v1/admin.js";
 import { CridError } from "../../base/errors.ts";
 import { ImportProgress } from "../../image/import.ts";
-import type { Platform } from "../../image/platform.ts";
-import { badField } from "../convert/fields.ts";
-import { fromPull, fromRecord } from "./admin-convert.ts";
+import { fromPull, fromRecord, toPlatform } from "./admin-convert.ts";
 import type { AdminHandlers } from "./admin-methods.ts";
 import type { AdminServices } from "./admin-services.ts";
 import { watchProgress } from "./watch-progress.ts";
@@ -19,7 +17,7 @@ export function importImages({ images }: Pick<AdminServices, "images">): AdminHa
     const work = (o: { signal: AbortSignal }) =>
       images.import(archiveOf(iterator), {
         name: options.name === "" ? undefined : options.name,
-        platform: toPlatform(options.platform),
+        platform: toPlatform(options.platform, "options.platform"),
         allPlatforms: options.allPlatforms,
         progress,
         ...o,
@@ -40,12 +38,4 @@ async function* archiveOf(requests: AsyncIterator<InstanceType<typeof crid.admin
     if (data === null || data === undefined || data.length === 0) continue;
     yield Buffer.isBuffer(data) ? data : Buffer.from(data);
   }
-}
-
-function toPlatform(text: string): Platform | undefined {
-  if (text === "") return undefined;
-  const [os = "", architecture = "", variant = "", ...more] = text.split("/");
-  if (os === "" || architecture === "" || more.length > 0)
-    throw badField("options.platform", `${JSON.stringify(text)} is not os/architecture[/variant]`);
-  return { os, architecture, variant };
 }

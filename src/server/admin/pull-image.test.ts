@@ -20,6 +20,10 @@ test("answers the image; credentials only where there are some", async () => {
     ["pull", "nginx:1", undefined],
     ["pull", "nginx:1", { username: "u", password: "p", ...none }],
   ]);
+  await pull({ ref: "nginx:1", platform: "linux/arm/v7" });
+  assert.deepEqual(services.did.at(-1), ["pull", "nginx:1", undefined, { os: "linux", architecture: "arm", variant: "v7" }]);
+  for (const platform of ["linux", "linux/", "a/b/c/d", "/x"])
+    await assert.rejects(pull({ ref: "nginx:1", platform }), { kind: "invalid-argument" });
   await assert.rejects(pull({}), { kind: "invalid-argument" });
   await assert.rejects(pull({ ref: "not a name" }), { kind: "invalid-argument" });
 });

@@ -141,6 +141,7 @@ export namespace crid {
                 constructor(properties?: crid.admin.v1.PullImageRequest.$Properties);
                 ref: string;
                 credentials?: (crid.admin.v1.Credentials|null);
+                platform: string;
                 static encode(message: crid.admin.v1.PullImageRequest.$Properties): { finish(): Buffer };
                 static decode(bytes: Uint8Array): crid.admin.v1.PullImageRequest;
             }
@@ -149,6 +150,7 @@ export namespace crid {
                 interface $Properties {
                     ref?: (string|null);
                     credentials?: (crid.admin.v1.Credentials.$Properties|null);
+                    platform?: (string|null);
                 }
             }
 

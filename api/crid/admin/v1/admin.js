@@ -718,6 +718,7 @@ export const crid = $root.crid = (() => {
 
                 PullImageRequest.prototype.ref = "";
                 PullImageRequest.prototype.credentials = null;
+                PullImageRequest.prototype.platform = "";
 
                 PullImageRequest.encode = function (message, writer, _depth) {
                     if (!writer)
@@ -730,6 +731,8 @@ export const crid = $root.crid = (() => {
                         writer.uint32(10).string(message.ref);
                     if (message.credentials != null && $Object.hasOwnProperty.call(message, "credentials"))
                         $root.crid.admin.v1.Credentials.encode(message.credentials, writer.uint32(18).fork(), _depth + 1).ldelim();
+                    if (message.platform != null && $Object.hasOwnProperty.call(message, "platform") && message.platform !== "")
+                        writer.uint32(26).string(message.platform);
                     if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                         for (let i = 0; i < message.$unknowns.length; ++i)
                             writer.raw(message.$unknowns[i]);
@@ -776,6 +779,15 @@ export const crid = $root.crid = (() => {
                                 if (wireType !== 2)
                                     break;
                                 message.credentials = $root.crid.admin.v1.Credentials.decode(reader, reader.size(), $undefined, _depth + 1, message.credentials);
+                                continue;
+                            }
+                        case 3: {
+                                if (wireType !== 2)
+                                    break;
+                                if ((value = reader.stringVerify()).length)
+                                    message.platform = value;
+                                else
+                                    delete message.platform;
                                 continue;
                             }
                         }
