@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FakeRegistry } from "../../src/registry/testkit/fake-registry.ts";
-import { hostArchitecture, makeTestImage, makeTestIndex } from "../../src/registry/testkit/test-image.ts";
+import { blob, describe, hostArchitecture, makeTestImage, makeTestIndex } from "../../src/registry/testkit/test-image.ts";
 import { crid, cridJson, runs, runWithInput, tryCrid } from "./support/commands.ts";
 import { Containerd } from "./support/containerd.ts";
 import { TestNode } from "./support/node.ts";
@@ -287,6 +287,39 @@ test("what was imported runs; hostile archives are refused and keep nothing", as
   });
   assert.equal((await exited(node, container)).exitCode, 5);
   await node.crictl("rmp", "-f", pod);
+});
+
+test("an image of 200 layers runs: more than the shim's mount call has options for", async () => {
+  await using registry = await FakeRegistry.start();
+  // busybox's own parts, and as many layers on top.
+  const ours = await image(busybox);
+  const part = async (digest: string): Promise<Buffer> => {
+    await crid(node, "content", "get", "-o", file("part"), digest);
+    return readFileSync(file("part"));
+  };
+  const manifest = JSON.parse((await part(ours?.manifestDigest ?? "")).toString()) as { layers: { mediaType: string; digest: string }[] };
+  const config = JSON.parse((await part(ours?.id ?? "")).toString()) as { rootfs: { diff_ids: string[] } };
+  const top = await makeTestImage({ layers: Array.from({ length: 200 }, (_, n) => [{ name: `layer${n}`, content: `${n}` }]) });
+  const below = await Promise.all(manifest.layers.map(async ({ mediaType, digest }) => blob(mediaType, await part(digest))));
+  config.rootfs.diff_ids.push(...top.diffIds);
+  const many = { config: blob(top.config.mediaType, JSON.stringify(config)), layers: [...below, ...top.layers] };
+  const document = { schemaVersion: 2, config: describe(many.config), layers: many.layers.map(describe) };
+  const ref = registry.add("app", "many", {
+    ...many,
+    diffIds: config.rootfs.diff_ids,
+    manifest: blob("application/vnd.oci.image.manifest.v1+json", JSON.stringify(document)),
+  });
+  await crid(node, "images", "pull", "-q", ref);
+  const script = "cat /layer0 /layer100 /layer199; echo written >/new; exec cat /new";
+  const { container, pod } = await runContainer(node, ["sh", "-c", script], {
+    pod: { linux: { cgroup_parent: node.cgroup, security_context: { namespace_options: { network: 2 } } } },
+    container: { image: { image: ref } },
+  });
+  assert.equal((await exited(node, container)).exitCode, 0);
+  assert.equal(await node.crictl("logs", container), "0100199written");
+  await node.crictl("rmp", "-f", pod);
+  await crid(node, "images", "rm", ref);
+  assert.deepEqual(mountsBelow(node.directory), []);
 });
 
 test("mount and unmount: the files are there to be read, and no mount stays", async () => {
