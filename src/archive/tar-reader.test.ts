@@ -7,7 +7,7 @@ import { cleanPath, resolveLink, whiteoutOf } from "./layer-path.ts";
 import type { TarEntry } from "./tar-entry.ts";
 import { parsePax, paxTime } from "./tar-pax.ts";
 import { TarReader, type TarSink } from "./tar-reader.ts";
-import { paxBody, rawEntry, rawTar } from "./testkit.ts";
+import { fixChecksum, paxBody, rawEntry, rawTar } from "./testkit.ts";
 
 interface Seen {
   entry: TarEntry;
@@ -136,8 +136,16 @@ test("global records stay few and small, however many headers bring them, and of
 });
 
 test("a sparse entry whose name ends in a slash is a file, as GNU tar takes it; any other such is a directory", () => {
-  const types = (flag: string): (string | undefined)[] => read(rawTar({ name: "d/z/", flag })).map(({ entry }) => entry.type);
+  const archive = (flag: string, magic: string): Buffer => {
+    const bytes = rawTar({ name: "d/z/", flag });
+    bytes.write(magic, 257, "latin1");
+    fixChecksum(bytes, 0);
+    return bytes;
+  };
+  const types = (flag: string): (string | undefined)[] => read(archive(flag, "ustar  \0")).map(({ entry }) => entry.type);
   assert.deepEqual([types("S"), types("0"), types("7")], [["file"], ["directory"], ["directory"]]);
+  for (const magic of ["ustar\x0000", "\0".repeat(8)])
+    assert.throws(() => read(archive("S", magic)), /a sparse entry "d\/z\/" with a header that is not GNU's/);
 });
 
 test("names of parts that are just short enough take no time", () => {

@@ -1,4 +1,5 @@
 import { checkEntry } from "./entry-rules.ts";
+import { shown } from "./layer-path.ts";
 import type { TarEntry } from "./tar-entry.ts";
 import {
   blockSize,
@@ -130,6 +131,8 @@ export class TarReader {
         if (header.size === 0) this.#onMeta(header, Buffer.alloc(0));
         return;
       case "gnu-sparse": {
+        // The map lies where others have the name's prefix. As Go; GNU tar takes it for a whole file.
+        if (header.format !== "gnu") throw malformed(`a sparse entry ${shown(header.name)} with a header that is not GNU's`);
         const sparse = parseOldSparse(block);
         return this.#onOldSparse({ at: "old-sparse", header, map: [], realSize: sparse.realSize }, sparse);
       }
