@@ -80,6 +80,8 @@ function isTlsError(code: string | undefined): boolean {
 function errorCode(error: unknown): string | undefined {
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 8; depth++) {
     if ("code" in at && typeof at.code === "string") return at.code;
+    // undici's, for what begins like no answer at all, has none.
+    if (at.name === "HTTPParserError") return "HPE_INVALID";
     at = at instanceof AggregateError ? at.errors[0] : at.cause;
   }
   return undefined;
