@@ -179,7 +179,8 @@ test(`${runs} layers changed at random (seed ${seed})`, async () => {
 /**
  * Without directories and links that are in the archive more than once, and what took a directory's place: the last entry of one counts for us as for
  * Go's tar, while GNU tar sets attributes of directories, and makes links out of the tree, at its end, by name, and keeps the first. And without
- * directories that have something by an odd spelling, whose times it sets before such a link is made ("d" for "d/./w").
+ * directories that are there, or have something, by an odd spelling: it sets their times before such a link is made ("d" for "d/./w"), and loses their
+ * attributes ("d/./").
  */
 function withoutTwice(tree: readonly string[], archive: string): string[] {
   const { stdout } = spawnSync("tar", ["--quoting-style=literal", "-tf", archive], { encoding: "latin1" });
@@ -194,7 +195,7 @@ function withoutTwice(tree: readonly string[], archive: string): string[] {
     if (seen.has(path)) twice.add(path);
     seen.add(path);
     if (name.endsWith("/")) directories.add(path);
-    if (/\/(\.?\/)/.test(name)) twice.add(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
+    if (/\/(\.?\/)/.test(name)) twice.add(path).add(path.slice(0, Math.max(0, path.lastIndexOf("/"))));
   }
   return tree.filter((line) => {
     const path = line.slice(0, line.search(/ [0-7]{5,6} \d+:\d+ /));
