@@ -38,7 +38,7 @@ function fileOf(name: string): { name: string; content: string } {
   return { name, content: files[name] ?? "" };
 }
 
-interface Case extends Pick<Doomed, "before" | "act" | "point" | "form"> {
+interface Case extends Pick<Doomed, "before" | "act" | "point" | "form" | "discardUnpackedLayers"> {
   cut: Cut;
   /** Brings the new state about, or asserts it. */
   again: (node: ImageNode) => Promise<void>;
@@ -119,6 +119,45 @@ for (const [index, name] of failpointsOf("image.remove.", "image.collect.", "sna
       });
     });
   }
+}
+
+for (const [index, name] of failpointsOf("image.copy.").entries()) {
+  for (const [way, cut] of cuts.entries()) {
+    test(`tag, ${name}, ${cut}: the image has the new name or not, and never none`, async () => {
+      const ref = registry.add(`tagged${index}${way}`, "v1", newImage);
+      await cutAndLook({
+        point: `${name}=crash`,
+        cut,
+        form: forms[(index + way) % 2] ?? "erofs",
+        before: [ref],
+        act: { do: "tag", ref, name: "mine:2" },
+        ref,
+        states: [newImage.config.digest],
+        again: async (node) => {
+          const names = node.images.get(ref)?.repoTags.length ?? 0;
+          assert.ok(names === 1 || names === 2, `${names}`);
+          assert.deepEqual(node.images.tag(ref, "mine:2").repoTags, ["docker.io/library/mine:2", ref].sort());
+        },
+      });
+    });
+  }
+}
+
+for (const [index, name] of failpointsOf("image.collect.", "image.pull.before-record", "image.pull.after-record").entries()) {
+  test(`pull that drops its blobs (discardUnpackedLayers), ${name}, ${cuts[index % 2]}`, async () => {
+    const ref = registry.add(`dropped${index}`, "v1", newImage);
+    await cutAndLook({
+      point: `${name}=crash`,
+      cut: cuts[index % 2] ?? "nothing-flushed",
+      form: forms[index % 2] ?? "erofs",
+      discardUnpackedLayers: true,
+      before: [],
+      act: { do: "pull", ref },
+      ref,
+      states: [undefined, newImage.config.digest],
+      again: async (node) => void (await node.images.pull(ref, { signal })),
+    });
+  });
 }
 
 for (const [index, name] of failpointsOf("image.import.", "content.commit-unnamed.").entries()) {
