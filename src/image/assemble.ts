@@ -59,7 +59,7 @@ export interface AssemblerOptions {
 }
 
 /** Far above any real config; it is parsed on the event loop. */
-const maxConfigBytes = 8 * 1024 * 1024;
+const maxConfigBytes = 4 * 1024 * 1024;
 
 /** After these the same pull would fail again: nothing of it is kept. After others the parts wait for the next try. */
 const finalKinds: ReadonlySet<ErrorKind> = new Set([

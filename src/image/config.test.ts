@@ -118,3 +118,23 @@ test("any JSON is read or refused", () => {
   );
   assert.ok(read > 50, `${read} were read`);
 });
+
+test("lists that no image needs are refused before they take everybody's time", () => {
+  const rootfs = { type: "layers", diff_ids: layers };
+  const many = (count: number): Record<string, string> => Object.fromEntries(Array.from({ length: count }, (_, n) => [`k${n}`, "v"]));
+  assert.equal(Object.keys(parse({ config: { Labels: many(10_000) }, rootfs }).config.labels).length, 10_000);
+  for (const [name, value] of Object.entries({
+    Env: Array(10_001).fill("a"),
+    Labels: many(10_001),
+    Volumes: many(10_001),
+    Cmd: Array(300_000).fill("a"),
+  }))
+    assert.throws(
+      () => parse({ config: { [name]: value }, rootfs }),
+      (error) =>
+        error instanceof CridError &&
+        error.kind === "data-loss" &&
+        new RegExp(`config c: ${name} has \\d+ items, more than 10000`).test(error.message),
+    );
+  assert.throws(() => parse({ rootfs: { ...rootfs, diff_ids: Array(10_001).fill(layers[0]) } }), /diff_ids has 10001 items/);
+});

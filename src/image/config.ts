@@ -3,7 +3,7 @@ import * as z from "zod";
 import { isDigest } from "../base/digest.ts";
 import { CridError } from "../base/errors.ts";
 import type { ImageConfig } from "../records/image-record.ts";
-import { check, parseObject } from "./manifest.ts";
+import { check, malformed, parseObject } from "./manifest.ts";
 import { formatPlatform, type Platform, rank } from "./platform.ts";
 
 /**
@@ -38,6 +38,20 @@ const configSchema = z.object({
   }),
 });
 
+/** Far above any real one. Looked at before the rest: a million labels in a few megabytes take a second of everybody's time. */
+const maxItems = 10_000;
+
+/** @throws data-loss for lists that are longer than any image needs */
+function checkCounts(document: Record<string, unknown>, what: string): void {
+  for (const part of [document.config, document.rootfs]) {
+    if (typeof part !== "object" || part === null) continue;
+    for (const [name, value] of Object.entries(part)) {
+      const count = typeof value !== "object" || value === null ? 0 : Array.isArray(value) ? value.length : Object.keys(value).length;
+      if (count > maxItems) throw malformed(what, `${name.slice(0, 100)} has ${count} items, more than ${maxItems}`);
+    }
+  }
+}
+
 /** What a pull needs of an image's config blob. */
 export interface ParsedConfig {
   config: ImageConfig;
@@ -50,7 +64,9 @@ export interface ParsedConfig {
  * @throws data-loss when it is malformed or does not fit the manifest; failed-precondition for another platform
  */
 export function parseImageConfig(body: Buffer, at: { layers: number; host: Platform; what: string }): ParsedConfig {
-  const { os, architecture, variant, config, rootfs } = check(configSchema, parseObject(body, at.what), at.what);
+  const document = parseObject(body, at.what);
+  checkCounts(document, at.what);
+  const { os, architecture, variant, config, rootfs } = check(configSchema, document, at.what);
   const diffIds = rootfs.diff_ids;
   if (diffIds.length !== at.layers) {
     throw new CridError("data-loss", `${at.what}: it names ${diffIds.length} layers, the manifest ${at.layers}`);
