@@ -3,7 +3,7 @@ import { malformed } from "./tar-header.ts";
 /** For the trees of all layers that become EROFS images on this thread: its heap takes 512 MiB (unpack-thread.ts), and more than the names lies in it. */
 const threadBytes = 384 * 1024 * 1024;
 /** For the names that one layer as a directory has to be remembered by: as a rule a megabyte or two. */
-const namesBytes = 96 * 1024 * 1024;
+const namesBytes = 192 * 1024 * 1024;
 
 let usedOnThread = 0;
 
