@@ -128,11 +128,17 @@ test("global records stay few and small, however many headers bring them, and of
     Buffer.concat(Array.from({ length: count }, (_, n) => global({ [`k${n}`]: value })));
   assert.throws(() => read(many(3, "v".repeat(500_000))), /more than 1048576 bytes of global records/);
   // The same one over and over again is one record, and yet an entry each time.
-  const same = Array.from({ length: 1001 }, () => global({ k: "v".repeat(500_000) }));
+  const same = Array.from({ length: 1001 }, () => global({ k: "v".repeat(5000) }));
   assert.equal(read(Buffer.concat([...same.slice(0, 900), rawTar({ name: "f" })])).length, 1);
   assert.throws(() => read(Buffer.concat(same)), /more than 1000 entries/);
   const sparse = rawEntry({ name: "g", flag: "g", body: "26 GNU.sparse.offset=1000\n25 GNU.sparse.numbytes=1\n" });
   assert.deepEqual(read(Buffer.concat([sparse, rawTar({ name: "f", body: "x" })]))[0]?.data, Buffer.from("x"));
+  const mixed = Buffer.concat([
+    global({ "SCHILY.xattr.user.a": "all", mtime: "7.5" }),
+    rawTar({ name: "f", pax: { "SCHILY.xattr.user.b": "own" } }),
+  ]);
+  const [entry] = read(mixed).map((seen) => seen.entry);
+  assert.deepEqual([entry?.mtime, entry?.xattrs], [{ seconds: 7, nanos: 500_000_000 }, new Map([["user.b", Buffer.from("own")]])]);
 });
 
 test("a sparse entry whose name ends in a slash is a file, as GNU tar takes it; any other such is a directory", () => {

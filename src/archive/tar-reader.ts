@@ -188,7 +188,8 @@ export class TarReader {
   /** @param sparse the map of an old GNU sparse file, and its size */
   #onEntry(header: RawHeader, type: TarType, sparse: SparseRegion[] | undefined, realSize: number | undefined): void {
     this.#countEntry();
-    const pax = joined(this.#global, this.#local?.values);
+    const own = this.#local?.values;
+    const pax = joined(this.#global, own);
     const paxSparse = this.#local?.sparse ?? [];
     const longName = this.#longName;
     const longLink = this.#longLink;
@@ -215,7 +216,8 @@ export class TarReader {
       mtime: mtime === undefined ? { seconds: header.mtimeSeconds, nanos: 0 } : paxTime(mtime, "mtime"),
       devMajor: header.devMajor,
       devMinor: header.devMinor,
-      xattrs: pax.size === 0 ? new Map() : paxXattrs(pax),
+      // Not those of global records: nobody else gives one file's attributes to all.
+      xattrs: own === undefined || own.size === 0 ? new Map() : paxXattrs(own),
     };
     checkEntry(entry);
     this.#fileBytes += entry.size;
