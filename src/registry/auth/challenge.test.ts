@@ -29,8 +29,8 @@ test("any header is read, in time that grows with its length", () => {
     }),
     { numRuns: 500 },
   );
-  const started = performance.now();
+  const before = process.cpuUsage();
   for (const text of ['"'.repeat(100_000), `Bearer a="${"\\".repeat(100_000)}`, "Bearer ".repeat(20_000), "a=,".repeat(50_000)])
     parseChallenges(text);
-  assert.ok(performance.now() - started < 200);
+  assert.ok(process.cpuUsage(before).user < 1_000_000);
 });
