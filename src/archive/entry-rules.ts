@@ -9,7 +9,7 @@ const maxMinor = 2 ** 20 - 1;
 /** PATH_MAX without its zero byte. */
 const maxLinkBytes = 4095;
 /** XATTR_LIST_MAX and XATTR_SIZE_MAX are 64 KiB each; no file system takes more in all. */
-const maxXattrBytes = 64 * 1024;
+export const maxXattrBytes = 64 * 1024;
 
 /**
  * What no file can be. A form that a layer is unpacked to would find out by itself, each in its own way and some not at all: an

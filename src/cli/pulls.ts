@@ -42,10 +42,11 @@ async function watch(client: AdminClient, o: { json: boolean; signal: AbortSigna
   try {
     for (;;) {
       const { pulls } = await client.listPulls({}, o);
-      const text = JSON.stringify(JSON.parse(json({ pulls })));
-      if (!o.json) view.show(pulls);
-      else if (text !== last) print(`${text}\n`);
-      last = text;
+      if (o.json) {
+        const text = JSON.stringify(JSON.parse(json({ pulls })));
+        if (text !== last) print(`${text}\n`);
+        last = text;
+      } else view.show(pulls);
       await sleep(lookEveryMs, undefined, { signal: o.signal });
     }
   } catch (error) {

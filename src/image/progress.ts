@@ -1,4 +1,5 @@
 import type { UnpackResult } from "../archive/unpack-job.ts";
+import type { PullTotals } from "../records/pull-totals.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
 import type { DownloadResult } from "../registry/download.ts";
 
@@ -18,22 +19,6 @@ export interface PullReport {
   ref: string;
   startedAtMs: number;
   blobs: BlobProgress[];
-}
-
-/** What a pull has cost: bytes from the registry, those that an earlier try had, and those of blobs that were here; times of its stages. */
-export interface PullTotals {
-  ms: number;
-  downloadedBytes: number;
-  resumedBytes: number;
-  cachedBytes: number;
-  cachedBlobs: number;
-  /** Times that a connection was cut or an endpoint failed. */
-  interruptions: number;
-  resolveMs: number;
-  downloadMs: number;
-  inflateMs: number;
-  writeMs: number;
-  syncMs: number;
 }
 
 interface Item {

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { type Logger, silentLogger } from "../base/log.ts";
+import type { PullTotals } from "../records/pull-totals.ts";
 import { FakeRegistry } from "../registry/testkit/fake-registry.ts";
 import { makeTestImage } from "../registry/testkit/test-image.ts";
-import type { PullTotals } from "./progress.ts";
 import { startNode } from "./testkit.ts";
 
 const signal = AbortSignal.timeout(120_000);

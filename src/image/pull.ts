@@ -4,6 +4,7 @@ import { failpoint } from "../base/failpoints.ts";
 import type { Logger } from "../base/log.ts";
 import type { ContentStore } from "../content/content-store.ts";
 import type { ImageRecord } from "../records/image-record.ts";
+import type { PullTotals } from "../records/pull-totals.ts";
 import type { Descriptor } from "../registry/descriptor.ts";
 import type { RegistryAuth } from "../registry/options.ts";
 import { formatReference, type Reference, repositoryOf } from "../registry/reference.ts";
@@ -15,7 +16,7 @@ import type { PullSource } from "./layers.ts";
 import { chooseManifest, parseManifest } from "./manifest.ts";
 import type { Platform } from "./platform.ts";
 import type { PresentImages } from "./present-images.ts";
-import { PullProgress, type PullReport, type PullTotals } from "./progress.ts";
+import { PullProgress, type PullReport } from "./progress.ts";
 import type { VerifyImage } from "./verifier.ts";
 
 export interface PullerOptions {

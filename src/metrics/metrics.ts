@@ -1,23 +1,9 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { PullTotals } from "../records/pull-totals.ts";
 
 /** Counts of things by state, asked when somebody scrapes: a gauge kept up to date by hand drifts. */
 export type CountByState = () => Readonly<Record<string, number>>;
-
-/** What a pull has cost. Times of stages are summed over blobs and layers that run side by side. */
-interface PullTotals {
-  ms: number;
-  downloadedBytes: number;
-  resumedBytes: number;
-  cachedBytes: number;
-  cachedBlobs: number;
-  interruptions: number;
-  resolveMs: number;
-  downloadMs: number;
-  inflateMs: number;
-  writeMs: number;
-  syncMs: number;
-}
 
 /** Everything crid measures. Each method takes plain values, so that no other folder knows the metrics library. */
 export interface Metrics {

@@ -1,3 +1,4 @@
+import { maxXattrBytes } from "../entry-rules.ts";
 import { checkLength, resolveLink, shown, splitPath } from "../layer-path.ts";
 import { malformed } from "../tar-header.ts";
 import type { InodeLimit, TreeMemory } from "../tree-memory.ts";
@@ -11,8 +12,6 @@ const inodeBytes = 64;
 const nameBytes = 100;
 const firstXattrBytes = 400;
 const xattrBytes = 100;
-/** As for one entry (entry-rules.ts): several entries of one directory add theirs up. */
-const maxXattrBytes = 64 * 1024;
 const noXattrs: ReadonlyMap<string, Buffer> = new Map();
 const noChildren: ReadonlyMap<string, number> = new Map();
 
@@ -94,6 +93,7 @@ export class ErofsTree {
       own.bytes += more;
       own.values.set(name, value.toString("latin1"));
     }
+    // Several entries of one directory add theirs up.
     if (own.bytes > maxXattrBytes) throw malformed(`a directory with ${own.bytes} bytes of extended attributes`);
   }
 
