@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -27,8 +27,8 @@ async function unpack(kind: UnpackTarget["kind"], archive: Buffer, maxEntries = 
 
 const refused = /cannot be an EROFS image: its names, links and attributes take more memory/;
 const layer = rawTar(
-  { name: "d/", flag: "5" },
-  { name: "d/f", body: "x", pax: { "SCHILY.xattr.user.a": "v".repeat(500) } },
+  { name: "d/", flag: "5", pax: { "SCHILY.xattr.user.a": "v".repeat(500) } },
+  { name: "d/f", body: "x" },
   { name: "l", flag: "2", linkName: "d/f" },
 );
 
@@ -78,8 +78,4 @@ test("names of a directory and of an archive are bounded too", () => {
   assert.throws(() => {
     for (let n = 0; n < 60_000; n++) names.take(name);
   }, /names of more than 201326592 bytes together/);
-  assert.deepEqual(
-    readdirSync(work).filter((file) => file.endsWith(".spool")),
-    [],
-  );
 });

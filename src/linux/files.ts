@@ -22,6 +22,10 @@ const cMknod = declare<(path: CString, mode: number, dev: number | bigint) => nu
 const cFlock = declare<(fd: number, operation: number) => number>("int flock(int fd, int operation)");
 const cFcntl = declare<(fd: number, command: number, argument: number) => number>("int fcntl(int fd, int command, long argument)");
 const cSyncfs = declare<(fd: number) => number>("int syncfs(int fd)");
+const cSyncFileRange = declare<(fd: number, offset: number, bytes: number, flags: number) => number>(
+  "int sync_file_range(int fd, int64_t offset, int64_t bytes, unsigned int flags)",
+);
+const SYNC_FILE_RANGE_WRITE = 2;
 const cPipe2 = declare<(fds: Int32Array, flags: number) => number>("int pipe2(int *fds, int flags)");
 
 /**
@@ -44,6 +48,14 @@ export function closeFd(fd: number): void {
 /** A new descriptor for the same open file, at `atLeast` or above, closed on exec. */
 export function dupFd(fd: number, atLeast = 3): number {
   return check(cFcntl(fd, F_DUPFD_CLOEXEC, atLeast), "fcntl", `fd ${fd}`, "(dup)");
+}
+
+/**
+ * sync_file_range(2): the kernel begins to write these bytes of a file to the disk, and nobody waits for it. The fsync that makes them durable
+ * finds less to do. Best effort: a file system that cannot do it writes later.
+ */
+export function beginWriteback(fd: number, offset: number, bytes: number): void {
+  cSyncFileRange(fd, offset, bytes, SYNC_FILE_RANGE_WRITE);
 }
 
 /** A pipe; both ends are closed on exec, neither is non-blocking unless `nonblock`. */

@@ -1,7 +1,11 @@
 import { writeSync } from "node:fs";
+import { beginWriteback } from "../../linux/files.ts";
 import { giveBuffer, takeBuffer } from "../spare-buffers.ts";
 import { malformed } from "../tar-header.ts";
 import { blockSize } from "./format.ts";
+
+/** How much is left to the disk at a time, while more is being made. */
+const writebackBytes = 8 * 1024 * 1024;
 
 /** Writes a file front to back through one buffer. Gaps become zeros, long ones holes. */
 export class BlockWriter {
@@ -11,9 +15,13 @@ export class BlockWriter {
   /** Where the buffer's first byte goes. */
   #base: number;
 
+  /** What the disk has been given of it. */
+  #given: number;
+
   constructor(fd: number, options: { start: number }) {
     this.#fd = fd;
     this.#base = options.start;
+    this.#given = options.start;
     this.#buffer = takeBuffer();
   }
 
@@ -52,6 +60,9 @@ export class BlockWriter {
     for (let done = 0; done < this.#fill; ) done += writeSync(this.#fd, this.#buffer, done, this.#fill - done, this.#base + done);
     this.#base += this.#fill;
     this.#fill = 0;
+    if (this.#base - this.#given < writebackBytes) return;
+    beginWriteback(this.#fd, this.#given, this.#base - this.#given);
+    this.#given = this.#base;
   }
 
   /** Once, when all is written or nothing more will be. */

@@ -1,4 +1,4 @@
-import { closeSync, openSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, openSync, writeSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
 import { cleanPath, splitPath, whiteoutOf } from "../layer-path.ts";
 import type { LayerSink, SinkResult } from "../layer-sink.ts";
@@ -7,10 +7,22 @@ import { malformed } from "../tar-header.ts";
 import { InodeLimit, NameMemory, TreeMemory } from "../tree-memory.ts";
 import { storableXattrs } from "../xattr-rules.ts";
 import { BlockWriter } from "./block-writer.ts";
-import { blockSize, encodeDevice, encodeDirectory, encodeSuperblock, encodeXattrs, inodeSize, slotSize, superOffset } from "./format.ts";
+import { DirectoryLayout, inodeLength, type PlacedDirectory, rootNid, wholeBlocks } from "./directory-layout.ts";
+import {
+  blockSize,
+  encodeDevice,
+  encodeDirectory,
+  encodeInode,
+  encodeSuperblock,
+  encodeXattrs,
+  inodeSize,
+  linksOffset,
+  noBlock,
+  slotSize,
+  superOffset,
+} from "./format.ts";
+import { InodeBlocks } from "./inode-blocks.ts";
 import { mode } from "./inode-table.ts";
-import { Placement, sortedNames, xattrsLength } from "./placement.ts";
-import { SpoolReader } from "./spool-reader.ts";
 import { ErofsTree } from "./tree.ts";
 
 const nothing = Buffer.alloc(0);
@@ -22,45 +34,51 @@ export class NeedsDirectory extends CridError {
   }
 }
 
+/** An inode that is written when its entry comes. */
+interface NewInode {
+  type: number;
+  size: number;
+  /** Bytes of its data that stand behind it. */
+  inlineBytes: number;
+  /** A device's number. */
+  device: number;
+}
+
+const plainInode = { size: 0, inlineBytes: 0, device: 0 };
+
 /**
  * Writes a layer as one EROFS image while its tar streams by:
  *
  * ```
- * block 0       superblock
- * data blocks   whole blocks of files, in the tar's order
- * directories   those of their blocks that don't fit behind their inode
- * metadata      inodes, each with its xattrs and the last part of its data
+ * block 0      superblock
+ * block 1      the root's inode
+ * blocks       of files' data, in the tar's order, and between them of inodes, each with its xattrs and the last part of its data
+ * blocks       of directories' entries, those that don't fit behind their inode
+ * blocks       of directories' inodes, each with its xattrs and the last part of its entries
  * ```
  *
- * The last parts of files wait in a spool beside the image, as inodes are only known at the end.
+ * Directories come last, as only the end tells what is in them; so does the number of names of a file that has several.
  */
 export class ErofsSink implements LayerSink {
   readonly #path: string;
   readonly #uuid: Buffer;
-  readonly #memory = new TreeMemory(() => new NeedsDirectory("its names, links and attributes take more memory than there is for them"));
   readonly #tree: ErofsTree;
   readonly #fd: number;
-  readonly #spoolFd: number;
   #open = true;
-  readonly #scratch = Buffer.alloc(blockSize);
-  readonly #spoolReader: SpoolReader;
   readonly #image: BlockWriter;
-  readonly #spool: BlockWriter;
-  /** The last part of the file that is being written. */
-  readonly #tailBuffer = Buffer.alloc(blockSize);
+  readonly #blocks: InodeBlocks;
+  /** The file that is being written; its last part goes behind its inode. */
   #file: { start: number; wholeBytes: number; tail: Buffer } | undefined;
 
   /** @param path the image, which must not exist · @param uuid 16 bytes that the image is told apart by */
   constructor(path: string, uuid: Buffer, limits: { maxEntries: number }) {
-    this.#tree = new ErofsTree({ memory: this.#memory, limit: new InodeLimit(limits.maxEntries) });
+    const memory = new TreeMemory(() => new NeedsDirectory("its names, links and attributes take more memory than there is for them"));
+    this.#tree = new ErofsTree({ memory, limit: new InodeLimit(limits.maxEntries) });
     this.#path = path;
     this.#uuid = uuid;
     this.#fd = openSync(path, "wx", 0o600);
-    this.#spoolFd = openSync(`${path}.spool`, "wx+", 0o600);
-    unlinkSync(`${path}.spool`);
-    this.#spoolReader = new SpoolReader(this.#spoolFd, path);
-    this.#image = new BlockWriter(this.#fd, { start: blockSize });
-    this.#spool = new BlockWriter(this.#spoolFd, { start: 0 });
+    this.#image = new BlockWriter(this.#fd, { start: rootNid * slotSize + blockSize });
+    this.#blocks = new InodeBlocks(this.#image, (inode, nid) => this.#tree.inodes.setNid(inode, nid));
   }
 
   entry(entry: TarEntry): void {
@@ -73,12 +91,11 @@ export class ErofsSink implements LayerSink {
       case "opaque":
         return this.#tree.makeOpaque(this.#tree.directory(parent));
       case "remove":
-        return this.#tree.whiteout(this.#tree.directory(parent), whiteout.base);
+        return this.#whiteout(this.#tree.directory(parent), whiteout.base);
       case "none":
         if (path !== "") return this.#make(entry, this.#tree.directory(parent), base);
         if (entry.type !== "directory") throw malformed("the root of the layer is not a directory");
-        this.#tree.inodes.setImplied(this.#tree.root, false);
-        this.#describe(this.#tree.root, entry, mode.directory);
+        this.#describeDirectory(this.#tree.root, entry);
     }
   }
 
@@ -99,29 +116,21 @@ export class ErofsSink implements LayerSink {
     this.#file = undefined;
     this.#image.skipTo(file.start + file.wholeBytes);
     this.#image.align();
-    this.#spool.append(file.tail);
   }
 
   /** Writes the rest. The image is one file: whoever gives it its name syncs it, beside what else he has to sync. */
   async finish(): Promise<SinkResult> {
-    this.#spool.flush();
-    const placement = new Placement(this.#tree);
-    this.#writeBlocks(placement);
-    const metaBlock = this.#image.position / blockSize;
-    for (let block = 0; block < placement.blocks; block++) this.#image.append(this.#metaBlock([...placement.inBlock(block)], placement));
+    this.#blocks.flush();
+    const layout = new DirectoryLayout(this.#tree, this.#image.position / blockSize);
+    this.#writeDirectories(layout);
     const blocks = this.#image.position / blockSize;
     this.#image.flush();
-    const superblock = encodeSuperblock({
-      rootNid: placement.nid(this.#tree.root),
-      inodes: placement.count,
-      blocks,
-      metaBlock,
-      uuid: this.#uuid,
-    });
+    this.#writeLinks(layout);
+    const superblock = encodeSuperblock({ rootNid, inodes: layout.inodes, blocks, metaBlock: 0, uuid: this.#uuid });
     writeSync(this.#fd, superblock, 0, superblock.length, superOffset);
     const result = {
       bytes: blocks * blockSize,
-      inodes: placement.count,
+      inodes: layout.inodes,
       fixups: { impliedDirectories: impliedPaths(this.#tree), foreignLinks: [] },
     };
     this.#close();
@@ -136,17 +145,15 @@ export class ErofsSink implements LayerSink {
     if (!this.#open) return;
     this.#open = false;
     closeSync(this.#fd);
-    closeSync(this.#spoolFd);
-    for (const owner of [this.#image, this.#spool, this.#spoolReader]) owner.close();
-    this.#tree.inodes.free();
-    this.#memory.free();
+    this.#image.close();
+    this.#tree.free();
   }
 
   #make(entry: TarEntry, parent: number, base: string): void {
     const tree = this.#tree;
     switch (entry.type) {
       case "directory":
-        return this.#describe(tree.makeDirectory(parent, base, false), entry, mode.directory);
+        return this.#describeDirectory(tree.makeDirectory(parent, base), entry);
       case "link": {
         const target = cleanPath(entry.linkName);
         if (target === "") throw malformed(`hard link ${JSON.stringify(entry.path)} to the root`);
@@ -156,93 +163,130 @@ export class ErofsSink implements LayerSink {
         return tree.link(parent, base, inode);
       }
       case "file":
-        return this.#beginFile(entry, parent, base);
-      default: {
-        const inode = tree.add(mode[entry.type]);
-        this.#describe(inode, entry, mode[entry.type]);
-        if (entry.type === "symlink") tree.setTarget(inode, entry.linkName);
-        if (entry.type === "char" || entry.type === "block") tree.inodes.setAddress(inode, encodeDevice(entry.devMajor, entry.devMinor));
-        tree.link(parent, base, inode);
-      }
+        return tree.link(parent, base, this.#beginFile(entry));
+      case "symlink":
+        return tree.link(parent, base, this.#writeSymlink(entry));
+      default:
+        return tree.link(parent, base, this.#writeSpecial(entry));
     }
   }
 
-  #describe(inode: number, entry: TarEntry, type: number): void {
-    this.#tree.inodes.describe(inode, type | (type === mode.symlink ? 0o777 : entry.mode), entry);
-    this.#tree.setXattrs(inode, entry.xattrs.size === 0 ? entry.xattrs : storableXattrs(entry.xattrs, entry.type));
+  #describeDirectory(directory: number, entry: TarEntry): void {
+    this.#tree.describe(directory, entry);
+    this.#tree.setXattrs(directory, xattrsOf(entry));
   }
 
-  #beginFile(entry: TarEntry, parent: number, base: string): void {
-    const { inodes } = this.#tree;
-    const inode = this.#tree.add(mode.file);
-    this.#describe(inode, entry, mode.file);
-    inodes.setSize(inode, entry.size);
-    const rest = entry.size % blockSize;
-    const inline = rest > 0 && inodeSize + xattrsLength(this.#tree, inode) + rest <= blockSize;
-    const start = this.#image.position;
-    inodes.setAddress(inode, start / blockSize);
-    if (inline) inodes.setSpoolOffset(inode, this.#spool.position);
-    this.#file = {
-      start,
-      wholeBytes: inline ? entry.size - rest : entry.size,
-      tail: this.#tailBuffer.subarray(0, inline ? rest : 0).fill(0),
-    };
-    this.#tree.link(parent, base, inode);
+  #whiteout(directory: number, base: string): void {
+    if (!this.#tree.needsWhiteout(directory, base)) return;
+    const inode = this.#tree.add(mode.char);
+    this.#tree.inodes.setWhiteout(inode);
+    this.#writeInode(inode, { ...plainInode, type: mode.char }, { mode: 0, uid: 0, gid: 0, mtime: { seconds: 0, nanos: 0 } }, nothing);
+    this.#tree.link(directory, base, inode);
   }
 
-  /** The blocks of directories and of symlinks that are too long to stand behind their inode. */
-  #writeBlocks(placement: Placement): void {
-    const { inodes } = this.#tree;
-    for (const inode of placement.spilled) {
-      const data = this.#ownData(inode, placement);
-      if (data === undefined) continue;
-      inodes.setAddress(inode, this.#image.position / blockSize);
-      this.#image.append(data.subarray(0, data.length - this.#inlineBytes(inode)));
+  #writeSpecial(entry: TarEntry): number {
+    const type = mode[entry.type === "char" || entry.type === "block" ? entry.type : "fifo"];
+    const inode = this.#tree.add(type);
+    const device = type === mode.fifo ? 0 : encodeDevice(entry.devMajor, entry.devMinor);
+    if (type === mode.char && device === 0) this.#tree.inodes.setWhiteout(inode);
+    this.#writeInode(inode, { ...plainInode, type, device }, entry, encodeXattrs(xattrsOf(entry)));
+    return inode;
+  }
+
+  #writeSymlink(entry: TarEntry): number {
+    const inode = this.#tree.add(mode.symlink);
+    const target = Buffer.from(entry.linkName, "latin1");
+    const xattrs = encodeXattrs(xattrsOf(entry));
+    const inline = inodeSize + xattrs.length + target.length <= blockSize;
+    const o = { ...plainInode, type: mode.symlink, size: target.length, inlineBytes: inline ? target.length : 0 };
+    target.copy(this.#writeInode(inode, o, { ...entry, mode: 0o777 }, xattrs));
+    if (!inline) {
+      this.#image.append(target);
       this.#image.align();
     }
+    this.#tree.setTarget(inode, entry.linkName);
+    return inode;
   }
 
-  /** Bytes of data that stand right behind the inode and its xattrs. */
-  #inlineBytes(inode: number): number {
-    const { inodes } = this.#tree;
-    return inodes.isInline(inode) ? inodes.size(inode) % blockSize : 0;
+  #beginFile(entry: TarEntry): number {
+    const inode = this.#tree.add(mode.file);
+    const xattrs = encodeXattrs(xattrsOf(entry));
+    const rest = entry.size % blockSize;
+    const inlineBytes = inodeSize + xattrs.length + rest <= blockSize ? rest : 0;
+    const tail = this.#writeInode(inode, { ...plainInode, type: mode.file, size: entry.size, inlineBytes }, entry, xattrs);
+    this.#file = { start: this.#image.position, wholeBytes: entry.size - inlineBytes, tail };
+    return inode;
   }
 
-  /** One block of the metadata area, or all blocks of an inode that is larger; valid until the next call. */
-  #metaBlock(items: readonly number[], placement: Placement): Buffer {
-    const [first] = items;
-    // The further blocks of a large inode were written with its first.
-    if (first === undefined) return nothing;
-    const large = inodeSize + xattrsLength(this.#tree, first);
-    const block = large > blockSize ? Buffer.alloc(Math.ceil(large / blockSize) * blockSize) : this.#scratch.fill(0);
-    for (const inode of items) {
-      const at = (placement.nid(inode) * slotSize) % blockSize;
-      this.#tree.inodes.copyTo(inode, block, at);
-      const xattrs = this.#tree.xattrs(inode);
-      const xattrBytes = xattrs.size === 0 ? 0 : encodeXattrs(xattrs).copy(block, at + inodeSize);
-      const inline = this.#inlineBytes(inode);
-      if (inline === 0) continue;
-      const own = this.#ownData(inode, placement);
-      if (own !== undefined) own.copy(block, at + inodeSize + xattrBytes, own.length - inline);
-      else this.#spoolReader.read(this.#tree.inodes.spoolOffset(inode), block, at + inodeSize + xattrBytes, inline);
+  /** Its data follow from where the image ends then. @returns what stands behind it, to be filled in before the next inode */
+  #writeInode(inode: number, o: NewInode, like: Pick<TarEntry, "mode" | "uid" | "gid" | "mtime">, xattrs: Buffer): Buffer {
+    const room = this.#blocks.take(inode, inodeSize + xattrs.length + o.inlineBytes);
+    const isDevice = o.type === mode.char || o.type === mode.block;
+    const address = isDevice ? o.device : o.size > o.inlineBytes ? this.#image.position / blockSize : noBlock;
+    const { uid, gid, mtime } = like;
+    // One name, as nearly all files have; finish() puts it right for the others.
+    const layout = o.inlineBytes > 0 ? "inline" : "plain";
+    encodeInode(
+      { layout, xattrBytes: xattrs.length, mode: o.type | like.mode, size: o.size, address, uid, gid, mtime, links: 1 },
+      inode + 1,
+      room,
+      0,
+    );
+    xattrs.copy(room, inodeSize);
+    return room.subarray(inodeSize + xattrs.length);
+  }
+
+  #writeDirectories(layout: DirectoryLayout): void {
+    for (const directory of layout.directories) {
+      if (wholeBlocks(directory) === 0) continue;
+      this.#image.append(this.#entriesOf(directory).subarray(0, directory.size - directory.inlineBytes));
+      this.#image.align();
     }
-    return block;
+    const [root, ...others] = layout.directories;
+    for (const directory of others) this.#writeDirectory(directory, this.#blocks.take(directory.inode, inodeLength(directory)));
+    this.#blocks.flush();
+    if (root === undefined) return;
+    const block = Buffer.alloc(inodeLength(root));
+    if (block.length > blockSize) throw new NeedsDirectory("the root's attributes take more than a block");
+    this.#writeDirectory(root, block);
+    writeSync(this.#fd, block, 0, block.length, rootNid * slotSize);
   }
 
-  /** Data that is made here and not read from the tar. */
-  #ownData(inode: number, placement: Placement): Buffer | undefined {
-    const tree = this.#tree;
-    if (tree.inodes.isType(inode, mode.symlink)) return Buffer.from(tree.target(inode), "latin1");
-    if (!tree.isDirectory(inode)) return undefined;
-    const children = tree.children(inode);
+  #writeDirectory(directory: PlacedDirectory, into: Buffer): void {
+    const { inode, links, size, inlineBytes, xattrs, address } = directory;
+    const bits = this.#tree.inodes.mode(inode);
+    const layout = inlineBytes > 0 ? "inline" : "plain";
+    const attributes = this.#tree.attributes(inode);
+    encodeInode({ ...attributes, layout, xattrBytes: xattrs.length, mode: bits, size, address, links }, inode + 1, into, 0);
+    xattrs.copy(into, inodeSize);
+    if (inlineBytes > 0) this.#entriesOf(directory).copy(into, inodeSize + xattrs.length, size - inlineBytes);
+  }
+
+  #entriesOf({ inode, parent, names }: PlacedDirectory): Buffer {
+    const { inodes } = this.#tree;
+    const children = this.#tree.children(inode);
     return encodeDirectory(
-      sortedNames(tree, inode).map((name) => {
-        const child = name === "." ? inode : name === ".." ? placement.parent(inode) : children.get(name);
+      names.map((name) => {
+        const child = name === "." ? inode : name === ".." ? parent : children.get(name);
         if (child === undefined) throw new CridError("internal", `${this.#path}: a directory entry without a file`);
-        return { name, nid: placement.nid(child), mode: tree.inodes.mode(child) };
+        return { name, nid: inodes.nid(child), mode: inodes.mode(child) };
       }),
     );
   }
+
+  /** The number of names of files that have several. */
+  #writeLinks({ linked }: DirectoryLayout): void {
+    const { inodes } = this.#tree;
+    const links = Buffer.alloc(4);
+    for (const inode of linked) {
+      links.writeUInt32LE(inodes.links(inode));
+      writeSync(this.#fd, links, 0, links.length, inodes.nid(inode) * slotSize + linksOffset);
+    }
+  }
+}
+
+function xattrsOf({ xattrs, type }: TarEntry): ReadonlyMap<string, Buffer> {
+  return xattrs.size === 0 ? xattrs : storableXattrs(xattrs, type);
 }
 
 function impliedPaths(tree: ErofsTree): string[] {
@@ -251,7 +295,7 @@ function impliedPaths(tree: ErofsTree): string[] {
   const pending: [string, number][] = [["", tree.root]];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [path, directory] = next;
-    if (tree.inodes.implied(directory)) {
+    if (tree.implied(directory)) {
       names.take(path);
       found.push(path);
     }

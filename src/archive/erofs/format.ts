@@ -2,13 +2,15 @@
  * The on-disk format of EROFS as far as layers need it: blocks of 4 KiB, uncompressed, extended inodes, xattrs in the inode.
  * Source: Linux, Documentation/filesystems/erofs.rst and fs/erofs/erofs_fs.h (kernel 6.12).
  *
- * All numbers are little-endian. Metadata is addressed in slots of 32 bytes from the block `metaBlock`: an inode's number (nid)
+ * All numbers are little-endian. Inodes are addressed in slots of 32 bytes from the block `metaBlock`: an inode's number (nid)
  * is its slot.
  */
 export const blockSize = 4096;
 export const slotSize = 32;
 export const inodeSize = 64;
 export const superOffset = 1024;
+/** The address of an inode without data blocks. */
+export const noBlock = 0xffffffff;
 const superMagic = 0xe0f5e1e2;
 const direntSize = 12;
 
@@ -75,19 +77,24 @@ export interface DiskInode {
   links: number;
 }
 
+/** Where an inode's number of links stands in it. */
+export const linksOffset = 44;
+
 /** @param serial a number for i_ino, which the kernel ignores on 64-bit machines */
 export function encodeInode(inode: DiskInode, serial: number, into: Buffer, at: number): void {
   into.writeUInt16LE(1 | (layoutBits[inode.layout] << 1), at);
   into.writeUInt16LE(inode.xattrBytes === 0 ? 0 : (inode.xattrBytes - 12) / 4 + 1, at + 2);
   into.writeUInt16LE(inode.mode, at + 4);
-  into.writeBigUInt64LE(BigInt(inode.size), at + 8);
+  into.writeUInt32LE(inode.size % 2 ** 32, at + 8);
+  into.writeUInt32LE(Math.floor(inode.size / 2 ** 32), at + 12);
   into.writeUInt32LE(inode.address >>> 0, at + 16);
   into.writeUInt32LE(serial >>> 0, at + 20);
   into.writeUInt32LE(inode.uid >>> 0, at + 24);
   into.writeUInt32LE(inode.gid >>> 0, at + 28);
-  into.writeBigInt64LE(BigInt(inode.mtime.seconds), at + 32);
+  into.writeUInt32LE(inode.mtime.seconds >>> 0, at + 32);
+  into.writeInt32LE(Math.floor(inode.mtime.seconds / 2 ** 32), at + 36);
   into.writeUInt32LE(inode.mtime.nanos, at + 40);
-  into.writeUInt32LE(inode.links, at + 44);
+  into.writeUInt32LE(inode.links, at + linksOffset);
 }
 
 export function decodeInode(from: Buffer, at: number): DiskInode {
@@ -101,7 +108,7 @@ export function decodeInode(from: Buffer, at: number): DiskInode {
     uid: from.readUInt32LE(at + 24),
     gid: from.readUInt32LE(at + 28),
     mtime: { seconds: Number(from.readBigInt64LE(at + 32)), nanos: from.readUInt32LE(at + 40) },
-    links: from.readUInt32LE(at + 44),
+    links: from.readUInt32LE(at + linksOffset),
   };
 }
 
@@ -161,11 +168,11 @@ export interface DirectoryEntry {
 }
 
 /** Cuts sorted entries into directory blocks: how many go into each, and the bytes of each. */
-export function splitDirectory(nameLengths: readonly number[]): { count: number; bytes: number }[] {
+export function splitDirectory(names: readonly string[]): { count: number; bytes: number }[] {
   const blocks: { count: number; bytes: number }[] = [];
   let count = 0;
   let bytes = 0;
-  for (const length of nameLengths) {
+  for (const { length } of names) {
     if (bytes + direntSize + length > blockSize) {
       blocks.push({ count, bytes });
       count = bytes = 0;
@@ -179,7 +186,7 @@ export function splitDirectory(nameLengths: readonly number[]): { count: number;
 
 /** The bytes of a directory as many as splitDirectory says: whole blocks, the last one cut after its last name. */
 export function encodeDirectory(entries: readonly DirectoryEntry[]): Buffer {
-  const blocks = splitDirectory(entries.map(({ name }) => name.length));
+  const blocks = splitDirectory(entries.map(({ name }) => name));
   const last = blocks.at(-1)?.bytes ?? 0;
   const data = Buffer.alloc((blocks.length - 1) * blockSize + last);
   let next = 0;
@@ -188,7 +195,8 @@ export function encodeDirectory(entries: readonly DirectoryEntry[]): Buffer {
     let nameAt = count * direntSize;
     for (const [position, { name, nid, mode }] of entries.slice(next, next + count).entries()) {
       const at = start + position * direntSize;
-      data.writeBigUInt64LE(BigInt(nid), at);
+      data.writeUInt32LE(nid % 2 ** 32, at);
+      data.writeUInt32LE(Math.floor(nid / 2 ** 32), at + 4);
       data.writeUInt16LE(nameAt, at + 8);
       data.writeUInt8(fileTypes.get(mode & 0o170000) ?? 0, at + 10);
       data.write(name, start + nameAt, "latin1");

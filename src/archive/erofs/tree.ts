@@ -1,5 +1,6 @@
 import { maxXattrBytes } from "../entry-rules.ts";
 import { checkLength, resolveLink, shown, splitPath } from "../layer-path.ts";
+import type { TarEntry } from "../tar-entry.ts";
 import { malformed } from "../tar-header.ts";
 import type { InodeLimit, TreeMemory } from "../tree-memory.ts";
 import { InodeTable, mode } from "./inode-table.ts";
@@ -7,13 +8,19 @@ import { InodeTable, mode } from "./inode-table.ts";
 const maxLinkHops = 40;
 const opaque = "trusted.overlay.opaque";
 const yes = Buffer.from("y");
-/** Estimates of what an inode, a name, the first attribute of an inode and an attribute take beside their bytes. */
+const ofNobody: Attributes = { uid: 0, gid: 0, mtime: { seconds: 0, nanos: 0 } };
+/** Estimates of what an inode, a directory (until the end, where it is placed), the attributes of one, a name, the first attribute of an inode and an attribute take beside their bytes. */
 const inodeBytes = 64;
+const directoryBytes = 200;
+const attributesBytes = 120;
 const nameBytes = 100;
 const firstXattrBytes = 400;
 const xattrBytes = 100;
 const noXattrs: ReadonlyMap<string, Buffer> = new Map();
 const noChildren: ReadonlyMap<string, number> = new Map();
+
+/** What a directory has beside its mode. */
+type Attributes = Pick<TarEntry, "uid" | "gid" | "mtime">;
 
 /**
  * The tree of a layer in memory, with the rules of LayerTree (../layer-tree.ts): links on the way are followed inside the
@@ -24,8 +31,10 @@ export class ErofsTree {
   readonly root: number;
   /** Entries of directories that have any. */
   readonly #children = new Map<number, Map<string, number>>();
+  /** Of directories that an entry of the tar described; the others are implied. */
+  readonly #attributes = new Map<number, Attributes>();
   /**
-   * Of the few that have any. Values are kept as text, one character a byte: a small buffer is a piece of a larger one, and keeps it from going,
+   * Of the few directories that have any. Values are kept as text, one character a byte: a small buffer is a piece of a larger one, and keeps it from going,
    * with all the headers that were read into it.
    */
   readonly #xattrs = new Map<number, { values: Map<string, string>; bytes: number }>();
@@ -40,7 +49,6 @@ export class ErofsTree {
     this.#memory = o.memory;
     this.#limit = o.limit;
     this.root = this.add(mode.directory | 0o755);
-    this.inodes.setImplied(this.root, true);
   }
 
   /** A new inode. @throws invalid-argument when there are too many besides the root; what the memory throws when there is none */
@@ -72,19 +80,35 @@ export class ErofsTree {
     children.set(base, inode);
   }
 
-  xattrs(inode: number): ReadonlyMap<string, Buffer> {
-    const own = this.#xattrs.get(inode);
+  /** Whether no entry of the tar has described the directory. */
+  implied(directory: number): boolean {
+    return !this.#attributes.has(directory);
+  }
+
+  attributes(directory: number): Attributes {
+    return this.#attributes.get(directory) ?? ofNobody;
+  }
+
+  /** Mode, owner and time of a tar entry. */
+  describe(directory: number, { mode: bits, uid, gid, mtime }: TarEntry): void {
+    this.inodes.setMode(directory, mode.directory | bits);
+    if (!this.#attributes.has(directory)) this.#memory.take(attributesBytes);
+    this.#attributes.set(directory, { uid, gid, mtime });
+  }
+
+  xattrs(directory: number): ReadonlyMap<string, Buffer> {
+    const own = this.#xattrs.get(directory);
     return own === undefined ? noXattrs : new Map([...own.values].map(([name, value]) => [name, Buffer.from(value, "latin1")]));
   }
 
   /** Those of a tar entry. What an entry before it said of the same directory stays, as in a file system, and the mark that it is opaque. */
-  setXattrs(inode: number, xattrs: ReadonlyMap<string, Buffer>): void {
+  setXattrs(directory: number, xattrs: ReadonlyMap<string, Buffer>): void {
     if (xattrs.size === 0) return;
-    let own = this.#xattrs.get(inode);
+    let own = this.#xattrs.get(directory);
     if (own === undefined) {
       this.#memory.take(firstXattrBytes);
       own = { values: new Map(), bytes: 0 };
-      this.#xattrs.set(inode, own);
+      this.#xattrs.set(directory, own);
     }
     for (const [name, value] of xattrs) {
       const before = own.values.get(name);
@@ -110,8 +134,8 @@ export class ErofsTree {
   directory(path: string): number {
     if (this.#last?.path === path) return this.#last.directory;
     const directory = this.#walk(path, (parent, base, at, found) => {
-      if (found !== undefined && !this.#isWhiteout(found)) throw malformed(`${shown(at)} is a file and has entries below it`);
-      return this.makeDirectory(parent, base, true);
+      if (found !== undefined && !this.inodes.isWhiteout(found)) throw malformed(`${shown(at)} is a file and has entries below it`);
+      return this.makeDirectory(parent, base);
     }) as number;
     this.#last = { path, directory };
     return directory;
@@ -122,6 +146,13 @@ export class ErofsTree {
     const { parent, base } = splitPath(path);
     const directory = this.#walk(parent, () => undefined);
     return directory === undefined ? undefined : this.children(directory).get(base);
+  }
+
+  /** Gives the memory back. Nothing can be asked of it any more. */
+  free(): void {
+    this.inodes.free();
+    for (const map of [this.#children, this.#attributes, this.#xattrs, this.#targets]) map.clear();
+    this.#memory.free();
   }
 
   /** As LayerTree's. @param onMissing answers the directory in place of what is none */
@@ -156,15 +187,12 @@ export class ErofsTree {
   }
 
   /** The directory `base`, kept if there; anything else in its place goes. Over a whiteout it becomes opaque. */
-  makeDirectory(parent: number, base: string, implied: boolean): number {
+  makeDirectory(parent: number, base: string): number {
     const found = this.children(parent).get(base);
-    if (found !== undefined && this.isDirectory(found)) {
-      if (!implied) this.inodes.setImplied(found, false);
-      return found;
-    }
+    if (found !== undefined && this.isDirectory(found)) return found;
+    this.#memory.take(directoryBytes);
     const directory = this.add(mode.directory | 0o755);
-    this.inodes.setImplied(directory, implied);
-    if (found !== undefined && this.#isWhiteout(found)) this.makeOpaque(directory);
+    if (found !== undefined && this.inodes.isWhiteout(found)) this.makeOpaque(directory);
     this.link(parent, base, directory);
     return directory;
   }
@@ -173,13 +201,10 @@ export class ErofsTree {
     this.setXattrs(directory, new Map([[opaque, yes]]));
   }
 
-  whiteout(directory: number, base: string): void {
+  /** Whether a whiteout needs a device of its own: what stands there hides what is below, and a directory does so once it is opaque. */
+  needsWhiteout(directory: number, base: string): boolean {
     const found = this.children(directory).get(base);
-    if (found === undefined) this.link(directory, base, this.add(mode.char));
-    else if (this.isDirectory(found)) this.makeOpaque(found);
-  }
-
-  #isWhiteout(inode: number): boolean {
-    return this.inodes.isType(inode, mode.char) && this.inodes.address(inode) === 0;
+    if (found !== undefined && this.isDirectory(found)) this.makeOpaque(found);
+    return found === undefined;
   }
 }
