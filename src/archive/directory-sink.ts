@@ -94,17 +94,26 @@ export class DirectorySink implements LayerSink {
       if (this.#tree.isDirectory(path)) lutimes(this.#tree.absolute(path), seconds, nanos);
     }
     syncDirectory(this.#root);
-    return {
+    const result = {
       bytes: this.#bytes,
       inodes: this.#inodes + this.#tree.made,
       fixups: { impliedDirectories: this.#tree.implied(), foreignLinks: this.#foreignLinks.filter(({ path }) => this.#tree.isFree(path)) },
     };
+    this.#free();
+    return result;
   }
 
   /** Closes what an exception left open. */
   abandon(): void {
     if (this.#file !== undefined) closeSync(this.#file.fd);
     this.#file = undefined;
+    this.#free();
+  }
+
+  #free(): void {
+    this.#tree.free();
+    this.#directories.clear();
+    this.#foreignLinks.length = 0;
   }
 
   /** A new file. What has its name goes: as a rule nothing has, so that is not looked at before. */

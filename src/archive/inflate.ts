@@ -44,15 +44,17 @@ export async function inflate(compression: Compression, read: ReadBytes, take: T
   ended.promise.catch(() => undefined);
   const finished = Promise.withResolvers<void>();
   stream.on("error", (error) => ended.reject(damaged(error)));
-  stream.on("data", (chunk: Buffer) => {
+  const taken = (chunk: Buffer): void => {
     try {
-      take(chunk);
+      if (!stream.destroyed) take(chunk);
     } catch (error) {
       ended.reject(error);
       stream.destroy();
     }
     release(chunk, chunkSize);
-  });
+  };
+  // Not at once: when this event is over zlib goes on with the next chunk, on another thread, and does so while this one is taken.
+  stream.on("data", (chunk: Buffer) => queueMicrotask(() => taken(chunk)));
   const written = (chunk: Buffer): Promise<void> => new Promise((resolve) => stream.write(chunk, () => resolve()));
   stream.once("end", finished.resolve);
   try {

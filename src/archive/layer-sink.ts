@@ -9,7 +9,7 @@ export interface SinkResult {
   fixups: LayerFixups;
 }
 
-/** A form that a layer is unpacked into. Both forms pass the same tests. */
+/** A form that a layer is unpacked into. Both forms pass the same tests. When it has finished, or was abandoned, it holds nothing any more. */
 export interface LayerSink extends TarSink {
   /** The tar is over and its diff id is right: completes the layer. A directory is on disk then; an image file is written, and not synced. */
   finish(): Promise<SinkResult>;

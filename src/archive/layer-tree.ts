@@ -37,6 +37,12 @@ export class LayerTree {
     return this.#made;
   }
 
+  /** Gives the memory back. Nothing can be asked of it any more. */
+  free(): void {
+    this.#known.clear();
+    this.#implied.clear();
+  }
+
   absolute(path: string): Buffer {
     return Buffer.concat([this.#root, Buffer.from(path, "latin1")]);
   }

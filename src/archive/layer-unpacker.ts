@@ -5,8 +5,8 @@ import type { GunzipProgram } from "./native-gunzip.ts";
 import type { UnpackJob, UnpackResult } from "./unpack-job.ts";
 import { type Task, UnpackThread } from "./unpack-thread.ts";
 
-/** A thread costs about 10 MB; keep it over the layers of one pull and a little longer. */
-const defaultIdleMs = 10_000;
+/** A thread costs about 10 MB, and 100 ms to start and to compile its code: pods come in crowds, and their images with them. */
+const defaultIdleMs = 60_000;
 /** Jobs that a thread has at a time, by turns: those whose blob is still coming wait most of the time. */
 const jobsPerThread = 4;
 
