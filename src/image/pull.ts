@@ -76,11 +76,12 @@ export class Puller {
     this.#options.metrics?.pullsRunning(1);
     let result = "ok";
     try {
-      const repository = await registry.open(ref, { auth: o.auth });
-      const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
-      // What is known to be here is this node's platform.
+      const opening = registry.open(ref, { auth: o.auth });
+      // What is known to be here is this node's platform. It is looked at while the settings of the registry are read, and the registry is asked.
       const present = o.platform === undefined ? this.#options.present : undefined;
       const foreseen = present?.foresee(ref);
+      const repository = await opening;
+      const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
       const resolved = await this.#resolve(repository, o);
       progress.resolved();
       const record =

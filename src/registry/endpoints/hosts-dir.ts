@@ -1,3 +1,4 @@
+import type { BigIntStats } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CridError, isErrno } from "../../base/errors.ts";
@@ -19,22 +20,47 @@ export function hostFolderNames(host: string): string[] {
   return [`${host.slice(0, colon)}_${host.slice(colon + 1)}_`, host];
 }
 
+/** A folder of a registry, and its hosts.toml as it is now. */
+interface HostFolder {
+  directory: string;
+  /** Undefined when it has none. */
+  file: { path: string; stamp: string } | undefined;
+}
+
+/** Files that were read, as they were then: there is one for each registry. A pull looks at a file, and reads it when it has changed. */
+const read = new Map<string, { stamp: string; entries: HostEntry[] | undefined }>();
+const maxRead = 256;
+
 /**
  * Finds and reads the settings for one folder name in the first root that has it: hosts.toml, else docker's certificate files
  * (`*.crt` authorities, `*.cert` with `*.key` client certificates).
  */
 export async function readHostFolder(roots: readonly string[], names: readonly string[]): Promise<HostsFile | undefined> {
-  for (const root of roots) {
-    for (const name of names) {
-      const directory = join(root, name);
-      if (!(await isDirectory(directory))) continue;
-      const file = join(directory, "hosts.toml");
-      const text = await readIfThere(file);
-      if (text !== undefined && text.trim() !== "") return { file, entries: parseHostsToml(text, directory) };
-      return { file: directory, entries: [await certificateEntry(directory)] };
-    }
-  }
-  return undefined;
+  const folders = await Promise.all(roots.flatMap((root) => names.map((name) => lookAt(join(root, name)))));
+  const folder = folders.find((found) => found !== undefined);
+  if (folder === undefined) return undefined;
+  const { directory, file } = folder;
+  const entries = file === undefined ? undefined : await readHosts(file, directory);
+  if (file !== undefined && entries !== undefined) return { file: file.path, entries };
+  return { file: directory, entries: [await certificateEntry(directory)] };
+}
+
+async function lookAt(directory: string): Promise<HostFolder | undefined> {
+  const path = join(directory, "hosts.toml");
+  const file = await statOf(path);
+  if (file !== undefined) return { directory, file: { path, stamp: `${file.ino} ${file.size} ${file.mtimeNs} ${file.ctimeNs}` } };
+  return (await statOf(directory))?.isDirectory() === true ? { directory, file: undefined } : undefined;
+}
+
+/** Undefined when the file is empty. */
+async function readHosts({ path, stamp }: { path: string; stamp: string }, directory: string): Promise<HostEntry[] | undefined> {
+  const known = read.get(path);
+  if (known?.stamp === stamp) return known.entries;
+  const text = await readIfThere(path);
+  const entries = text === undefined || text.trim() === "" ? undefined : parseHostsToml(text, directory);
+  if (read.size >= maxRead) read.clear();
+  read.set(path, { stamp, entries });
+  return entries;
 }
 
 async function certificateEntry(directory: string): Promise<HostEntry> {
@@ -55,11 +81,11 @@ async function certificateEntry(directory: string): Promise<HostEntry> {
   };
 }
 
-async function isDirectory(path: string): Promise<boolean> {
+async function statOf(path: string): Promise<BigIntStats | undefined> {
   try {
-    return (await stat(path)).isDirectory();
+    return await stat(path, { bigint: true });
   } catch (error) {
-    if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return false;
+    if (isErrno(error, "ENOENT") || isErrno(error, "ENOTDIR")) return undefined;
     throw CridError.from(error, `read the registry settings in ${path}`);
   }
 }
