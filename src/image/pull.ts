@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import pLimit from "p-limit";
 import { CridError } from "../base/errors.ts";
 import { failpoint } from "../base/failpoints.ts";
@@ -76,13 +77,15 @@ export class Puller {
     this.#options.metrics?.pullsRunning(1);
     let result = "ok";
     try {
-      const opening = registry.open(ref, { auth: o.auth });
-      // What is known to be here is this node's platform. It is looked at while the settings of the registry are read, and the registry is asked.
+      const repository = await registry.open(ref, { auth: o.auth });
+      const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
+      const resolving = this.#resolve(repository, o);
+      resolving.catch(() => undefined);
+      // The request is out by then, and while the registry thinks the disk is looked at. What is known to be here is this node's platform.
+      await nextTurn();
       const present = o.platform === undefined ? this.#options.present : undefined;
       const foreseen = present?.foresee(ref);
-      const repository = await opening;
-      const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
-      const resolved = await this.#resolve(repository, o);
+      const resolved = await resolving;
       progress.resolved();
       const record =
         (await present?.find(resolved.digest, ref, { progress, foreseen })) ?? (await this.#bring(resolved, source, repository, key, o));

@@ -5,6 +5,7 @@ import { TokenService } from "./auth/token-service.ts";
 import { Penalties } from "./endpoints/penalties.ts";
 import { resolveEndpoints } from "./endpoints/resolve.ts";
 import { type Explanation, explain } from "./explain.ts";
+import { machineAuthorities } from "./http/authorities.ts";
 import { type ProxyEnv, proxyFromEnv } from "./http/proxy.ts";
 import { Transports } from "./http/transport.ts";
 import type { RegistryAuth, RegistryConfig } from "./options.ts";
@@ -37,7 +38,8 @@ export class Registry implements AsyncDisposable {
    * @throws failed-precondition when the configuration for its registry cannot be used
    */
   async open(ref: Reference, o: { auth?: RegistryAuth | undefined } = {}): Promise<Repository> {
-    return new Repository(this.#context, ref, await resolveEndpoints(this.#context.config, ref), o.auth);
+    const [endpoints, authorities] = await Promise.all([resolveEndpoints(this.#context.config, ref), machineAuthorities()]);
+    return new Repository(this.#context, ref, { endpoints, authorities, auth: o.auth });
   }
 
   /**

@@ -66,14 +66,21 @@ export class Repository {
   readonly ref: Reference;
   readonly endpoints: readonly Endpoint[];
   readonly #context: RepositoryContext;
+  readonly #authorities: string;
   readonly #auth: RegistryAuth | undefined;
   readonly #routes = new Map<Endpoint, Promise<Route>>();
 
-  constructor(context: RepositoryContext, ref: Reference, endpoints: readonly Endpoint[], auth: RegistryAuth | undefined) {
+  /** @param o.authorities PEM text of those that the machine trusts · @param o.auth the caller's credentials */
+  constructor(
+    context: RepositoryContext,
+    ref: Reference,
+    o: { endpoints: readonly Endpoint[]; authorities: string; auth: RegistryAuth | undefined },
+  ) {
     this.#context = context;
     this.ref = ref;
-    this.endpoints = endpoints;
-    this.#auth = auth;
+    this.endpoints = o.endpoints;
+    this.#authorities = o.authorities;
+    this.#auth = o.auth;
   }
 
   /**
@@ -275,7 +282,7 @@ export class Repository {
   async #makeRoute(endpoint: Endpoint, o: { signal: AbortSignal }): Promise<Route> {
     const { config, docker } = this.#context;
     const [transport, chosen] = await Promise.all([
-      loadTransport(endpoint.tls, endpoint.dialTimeoutMs),
+      loadTransport(endpoint.tls, { authorities: this.#authorities, dialTimeoutMs: endpoint.dialTimeoutMs }),
       chooseCredentials(config, endpoint, { domain: this.ref.domain, auth: this.#auth, docker }, o),
     ]);
     return { endpoint, transport, credentials: chosen.credentials, chosen };

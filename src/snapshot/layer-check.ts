@@ -10,21 +10,25 @@ import type { LayerForm } from "./snapshotter.ts";
  */
 export async function checkLayerForm(path: string, layer: { form: LayerForm; bytes: number; inodes: number }): Promise<string | undefined> {
   try {
-    const stat = await lstat(path);
-    if (layer.form === "directory") {
-      if (!stat.isDirectory()) return `${path} is not a directory`;
-      // A directory has a link for each one in it, on the file systems that count them: then nothing has to be read.
-      return layer.inodes > 1 && stat.nlink <= 2 && (await isEmpty(path)) ? `${path} is empty` : undefined;
-    }
-    if (!stat.isFile()) return `${path} is not a file`;
-    if (stat.size !== layer.bytes) return `${path} has ${stat.size} bytes instead of ${layer.bytes}`;
-    using image = new ErofsImage(path);
-    if (image.blocks * blockSize !== stat.size) return `${path} has ${stat.size} bytes, its superblock says ${image.blocks * blockSize}`;
-    image.lookup([]);
-    return undefined;
+    return layer.form === "directory" ? await checkDirectory(path, layer) : checkImage(path, layer);
   } catch (error) {
     return isErrno(error, "ENOENT") ? `${path} is missing` : messageOf(error);
   }
+}
+
+async function checkDirectory(path: string, { inodes }: { inodes: number }): Promise<string | undefined> {
+  const stat = await lstat(path);
+  if (!stat.isDirectory()) return `${path} is not a directory`;
+  // A directory has a link for each one in it, on the file systems that count them: then nothing has to be read.
+  return inodes > 1 && stat.nlink <= 2 && (await isEmpty(path)) ? `${path} is empty` : undefined;
+}
+
+function checkImage(path: string, { bytes }: { bytes: number }): string | undefined {
+  using image = new ErofsImage(path);
+  if (image.bytes !== bytes) return `${path} has ${image.bytes} bytes instead of ${bytes}`;
+  if (image.blocks * blockSize !== bytes) return `${path} has ${bytes} bytes, its superblock says ${image.blocks * blockSize}`;
+  image.lookup([]);
+  return undefined;
 }
 
 async function isEmpty(directory: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { CridError } from "../../base/errors.ts";
 import {
   blockSize,
@@ -28,7 +28,8 @@ export interface ImageFile {
 export class ErofsImage implements Disposable {
   readonly #fd: number;
   readonly #path: string;
-  readonly #bytes: number;
+  /** Size of the file. */
+  readonly bytes: number;
   readonly #rootNid: number;
   readonly #metaOffset: number;
   /** Blocks of the image, as its superblock says. */
@@ -37,9 +38,14 @@ export class ErofsImage implements Disposable {
   /** @throws data-loss when the file is no EROFS of ours */
   constructor(path: string, options: { writable?: boolean } = {}) {
     this.#path = path;
-    this.#fd = openSync(path, options.writable === true ? "r+" : "r");
+    this.#fd = openSync(
+      path,
+      (options.writable === true ? constants.O_RDWR : constants.O_RDONLY) | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
     try {
-      this.#bytes = fstatSync(this.#fd).size;
+      const stat = fstatSync(this.#fd);
+      if (!stat.isFile()) throw this.#damaged("it is not a file");
+      this.bytes = stat.size;
       const superblock = decodeSuperblock(this.#read(superOffset, 128));
       if (superblock === undefined) throw this.#damaged("it has no EROFS superblock");
       this.#rootNid = superblock.rootNid;
@@ -111,7 +117,7 @@ export class ErofsImage implements Disposable {
   }
 
   #read(position: number, length: number): Buffer {
-    if (position + length > this.#bytes) throw this.#damaged("it ends early");
+    if (position + length > this.bytes) throw this.#damaged("it ends early");
     const buffer = Buffer.alloc(length);
     for (let done = 0; done < length; ) {
       const got = readSync(this.#fd, buffer, done, length - done, position + done);

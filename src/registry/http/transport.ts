@@ -6,7 +6,6 @@ import type { Dispatcher } from "undici";
 import { CridError, messageOf } from "../../base/errors.ts";
 import type { TlsFiles } from "../endpoints/endpoint.ts";
 import { isLinkLocal, isLoopback } from "./addresses.ts";
-import { machineAuthorities } from "./authorities.ts";
 import type { ProxyChoice } from "./proxy.ts";
 
 /** TLS material read from its files, and how to connect. */
@@ -23,16 +22,16 @@ export interface Transport {
   readonly foreign?: { readonly loopback: boolean };
 }
 
-/** Reads the PEM files. @throws failed-precondition naming the file that cannot be used */
-export async function loadTransport(tls: TlsFiles, dialTimeoutMs: number): Promise<Transport> {
-  const ca = await Promise.all([machineAuthorities(), ...tls.ca.map((file) => readPem(file, "certificate authority"))]);
+/** Reads the PEM files. @param o.authorities PEM text of those that the machine trusts, "" for those built into Node @throws failed-precondition naming the file that cannot be used */
+export async function loadTransport(tls: TlsFiles, o: { authorities: string; dialTimeoutMs: number }): Promise<Transport> {
+  const ca = [o.authorities, ...(await Promise.all(tls.ca.map((file) => readPem(file, "certificate authority"))))];
   const client = await Promise.all(
     tls.client.map(async ({ cert, key }) => {
       const certificate = await readPem(cert, "client certificate");
       return { cert: certificate, key: key === undefined ? certificate : await readPem(key, "client key") };
     }),
   );
-  return { ca: ca.filter((text) => text !== ""), client, skipVerify: tls.skipVerify, dialTimeoutMs };
+  return { ca: ca.filter((text) => text !== ""), client, skipVerify: tls.skipVerify, dialTimeoutMs: o.dialTimeoutMs };
 }
 
 /** The transport for a host that an answer named: the same authorities, but not our client certificate. */
