@@ -11,7 +11,7 @@ import { isKind } from "../base/errors.ts";
 import { detachAll, MS_RDONLY, mount } from "../linux/mount.ts";
 import { lgetxattr, lsetxattr } from "../linux/xattr.ts";
 import { LayerUnpacker } from "./layer-unpacker.ts";
-import { describeTree } from "./testkit.ts";
+import { describeTree, type RawEntry, rawTar } from "./testkit.ts";
 import { defaultUnpackLimits, type UnpackResult, type UnpackTarget } from "./unpack-job.ts";
 
 const work = mkdtempSync(join(tmpdir(), "crid-unpack-"));
@@ -227,6 +227,32 @@ test("a hard link into a layer below: told by a directory, refused by EROFS", as
   const { result } = await unpack("directory", archive);
   assert.deepEqual(result.fixups.foreignLinks, [{ path: "y", target: "z" }]);
   await assert.rejects(unpack("erofs", archive), (error) => isKind(error, "failed-precondition"));
+});
+
+test("the root's attributes fit into a block of an EROFS image, or the layer is to be a directory", async () => {
+  const archive = (bytes: number): Buffer =>
+    rawTar({ name: "./", flag: "5", pax: { "SCHILY.xattr.user.a": "v".repeat(bytes) } }, { name: "f", body: "x" });
+  const { path } = await unpack("erofs", archive(3900));
+  assert.equal(lgetxattr(path, "user.a")?.length, 3900);
+  assert.deepEqual(readdirSync(path), ["f"]);
+  await assert.rejects(unpack("erofs", archive(4500)), (error) => isKind(error, "failed-precondition"));
+});
+
+test("more directories than fit into a block, with files of all sizes and two names each", async () => {
+  const numbers = Array.from({ length: 300 }, (_, n) => n);
+  const name = (n: number): string => `${n}/${"f".repeat(1 + (n % 150))}`;
+  const entries = numbers.flatMap((n): RawEntry[] => [
+    { name: `${n}/`, flag: "5", mode: 0o700 + (n % 8) },
+    { name: name(n), body: "x".repeat(n * 37), uid: n },
+    { name: `${n}/again`, flag: "1", linkName: name(n) },
+  ]);
+  const { path } = await unpack("erofs", rawTar(...entries));
+  for (const n of numbers) {
+    const { size, uid, nlink } = lstatSync(join(path, `${n}/again`));
+    assert.deepEqual([size, uid, nlink], [n * 37, n, 2], String(n));
+    assert.equal(readFileSync(join(path, name(n)), "utf8"), "x".repeat(n * 37));
+    assert.equal(lstatSync(join(path, String(n))).mode & 0o7777, 0o700 + (n % 8));
+  }
 });
 
 test("an existing symlink is replaced, never written through", async () => {
