@@ -1,4 +1,5 @@
 import { CridError } from "./errors.ts";
+import { longTimer } from "./long-timer.ts";
 
 /**
  * A signal that aborts when any of the given ones does or after `timeoutMs`. `using` removes the timer and the listeners.
@@ -21,11 +22,10 @@ export function linkSignals(options: { signals?: readonly (AbortSignal | undefin
   }
   if (options.timeoutMs !== undefined && !controller.signal.aborted) {
     const { timeoutMs, step } = options;
-    const timer = setTimeout(
-      () => controller.abort(new CridError("deadline-exceeded", `${step}: no answer after ${timeoutMs} ms`)),
-      timeoutMs,
+    const timer = longTimer(timeoutMs, () =>
+      controller.abort(new CridError("deadline-exceeded", `${step}: no answer after ${timeoutMs} ms`)),
     );
-    offs.push(() => clearTimeout(timer));
+    offs.push(() => timer[Symbol.dispose]());
   }
   return {
     signal: controller.signal,

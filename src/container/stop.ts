@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { CridError, isKind } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
+import { longTimer } from "../base/long-timer.ts";
 import { type ContainerContext, cgroupsPathOf } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
@@ -80,12 +80,7 @@ async function killCgroup(context: ContainerContext, entry: ContainerEntry): Pro
 
 /** Whether the exit is on record within that time. */
 async function exitedWithin(entry: ContainerEntry, ms: number, signal: AbortSignal): Promise<boolean> {
-  const over = new AbortController();
-  try {
-    const timeout = sleep(ms, false, { signal: over.signal });
-    timeout.catch(() => {});
-    return await raceAbort(Promise.race([entry.exited.then(() => true), timeout]), signal);
-  } finally {
-    over.abort();
-  }
+  const over = Promise.withResolvers<boolean>();
+  using _ = longTimer(ms, () => over.resolve(false));
+  return await raceAbort(Promise.race([entry.exited.then(() => true), over.promise]), signal);
 }

@@ -166,6 +166,9 @@ test("how containers end: stop signals, the grace, exit codes, the log's tags", 
   const withUsr = await stopped({ ...trap, container: { stopSignal: Signal.SIGNAL_SIGUSR1 } }, 20n);
   assert.deepEqual([withUsr.code, withUsr.reason], [42, "Error"]);
   assert.equal((await stopped(trap, 20n)).code, 43);
+  // Longer than a timer of Node takes.
+  const slowly = { script: "trap 'sleep 0.5; exit 44' TERM; echo up; while :; do sleep 0.05; done" };
+  assert.equal((await stopped(slowly, 3_000_000n)).code, 44, "a grace period of a month");
   const deaf = await stopped({ script: "trap '' TERM; echo up; while :; do sleep 0.05; done" }, 1n);
   assert.equal(deaf.code, 137);
   assert.ok(deaf.ms >= 1000 && deaf.ms < 15_000, `${deaf.ms} ms`);
