@@ -178,7 +178,11 @@ export class OverlaySnapshotter implements Snapshotter {
       this.#rootfs.set(key, info);
     }
     const lowers: string[] = [];
-    for (const chainId of chainIds) lowers.push(await this.#lower(key, this.#layer(chainId)));
+    // All of them have come to their end before `remove` may be called after a failure.
+    for (const lower of await Promise.allSettled(chainIds.map((chainId) => this.#lower(key, this.#layer(chainId))))) {
+      if (lower.status === "rejected") throw lower.reason;
+      lowers.push(lower.value);
+    }
     if (lowers.length === 0) {
       lowers.push(join(path, "empty"));
       await mkdir(join(path, "empty"), { recursive: true, mode: 0o755 });
