@@ -81,8 +81,10 @@ export class Puller {
       const source: PullSource = { repository, progress, limit: pLimit(Math.max(1, maxConcurrentDownloads - 1)) };
       const resolving = this.#resolve(repository, o);
       resolving.catch(() => undefined);
-      // The request is out by then, and while the registry thinks the disk is looked at. What is known to be here is this node's platform.
+      // While the registry thinks the disk is looked at: the client writes its request in the turn after this one.
       await nextTurn();
+      await nextTurn();
+      // What is known to be here is this node's platform.
       const present = o.platform === undefined ? this.#options.present : undefined;
       const foreseen = present?.foresee(ref);
       const resolved = await resolving;
