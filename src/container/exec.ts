@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { CridError, isKind, messageOf } from "../base/errors.ts";
 import { newId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
+import { settlesWithin } from "../base/long-timer.ts";
 import { linkSignals } from "../base/signals.ts";
 import { execProcess } from "../oci/exec-process.ts";
 import type { OciProcess } from "../oci/spec.ts";
@@ -172,17 +172,6 @@ async function drained(output: Promise<unknown>, io: ExecIo, limitMs: number, si
     if (!io.waitsForClient) return false;
   }
   return true;
-}
-
-async function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
-  const over = new AbortController();
-  const timeout = sleep(ms, false, { signal: over.signal });
-  timeout.catch(() => {});
-  try {
-    return await Promise.race([promise.then(() => true), timeout]);
-  } finally {
-    over.abort();
-  }
 }
 
 /** The container's own process, from its bundle. */

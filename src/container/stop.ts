@@ -1,7 +1,7 @@
 import { CridError, isKind } from "../base/errors.ts";
 import { shortId } from "../base/ids.ts";
 import { raceAbort } from "../base/keyed-mutex.ts";
-import { longTimer } from "../base/long-timer.ts";
+import { settlesWithin } from "../base/long-timer.ts";
 import { type ContainerContext, cgroupsPathOf } from "./context.ts";
 import type { ContainerShim } from "./deps.ts";
 import type { ContainerEntry } from "./entry.ts";
@@ -36,11 +36,11 @@ export async function stopContainer(
         entry.stopSignalSent = true;
         await kill(shim, entry, { signal: entry.record.stopSignal, all: false }, signal);
       }
-      if (await exitedWithin(entry, graceMs, signal)) return;
+      if (await settlesWithin(entry.exited, graceMs, { signal })) return;
       context.log.info({ container: entry.id, graceMs }, "the grace period is over; killing");
     }
     await kill(shim, entry, { signal: SIGKILL, all: true }, signal);
-    while (!(await exitedWithin(entry, ESCALATE_AFTER_MS, signal))) {
+    while (!(await settlesWithin(entry.exited, ESCALATE_AFTER_MS, { signal }))) {
       context.log.warn({ container: entry.id, sinceMs: Date.now() - begun }, "still there after SIGKILL; killing its cgroup");
       await killCgroup(context, entry);
     }
@@ -76,11 +76,4 @@ async function killCgroup(context: ContainerContext, entry: ContainerEntry): Pro
   await context.cgroups.killAll(path).catch((error: unknown) => {
     context.log.warn({ container: entry.id, err: error }, "killing the container's cgroup failed");
   });
-}
-
-/** Whether the exit is on record within that time. */
-async function exitedWithin(entry: ContainerEntry, ms: number, signal: AbortSignal): Promise<boolean> {
-  const over = Promise.withResolvers<boolean>();
-  using _ = longTimer(ms, () => over.resolve(false));
-  return await raceAbort(Promise.race([entry.exited.then(() => true), over.promise]), signal);
 }

@@ -1,8 +1,6 @@
 import { Summer } from "../archive/summer.ts";
+import { longTimer } from "../base/long-timer.ts";
 import { Scrub, type ScrubOptions } from "./scrub.ts";
-
-/** Above, Node fires at once. */
-const maxTimerMs = 2 ** 31 - 1;
 
 export interface UpkeepSettings {
   /** Between two collections. */
@@ -37,7 +35,7 @@ export class Upkeep {
   readonly #scrub: Scrub;
   readonly #summer: Summer;
   readonly #stop = new AbortController();
-  readonly #timers = new Map<string, NodeJS.Timeout>();
+  readonly #timers = new Map<string, Disposable>();
   #tail: Promise<void> = Promise.resolve();
 
   constructor(options: UpkeepOptions) {
@@ -72,24 +70,25 @@ export class Upkeep {
   /** Ends what is under way, and waits for it. */
   async stop(): Promise<void> {
     this.#stop.abort();
-    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const timer of this.#timers.values()) timer[Symbol.dispose]();
     // What it has begun to read it reads to the end else.
     await this.#summer[Symbol.asyncDispose]();
     await this.#tail;
   }
 
   #in(name: string, ms: number, run: () => Promise<void>): void {
-    clearTimeout(this.#timers.get(name));
+    this.#timers.get(name)?.[Symbol.dispose]();
     if (this.#stop.signal.aborted) return;
-    const timer = setTimeout(
+    const timer = longTimer(
+      ms,
       () => {
         this.#tail = this.#tail.then(run).catch((error: unknown) => {
           if (!this.#stop.signal.aborted) this.#options.log.warn({ err: error, work: name }, "upkeep of the image store failed");
         });
       },
-      Math.min(ms, maxTimerMs),
+      { unref: true },
     );
-    this.#timers.set(name, timer.unref());
+    this.#timers.set(name, timer);
   }
 
   #collectLater(): void {

@@ -5,15 +5,11 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { FakeRegistry } from "../../src/registry/testkit/fake-registry.ts";
 import { blob, describe, makeTestImage } from "../../src/registry/testkit/test-image.ts";
-import { crid, cridJson, runs, runWithInput, tryCrid } from "./support/commands.ts";
+import { crid, cridJson, cridProgram, runs, runWithInput, tryCrid } from "./support/commands.ts";
 import { Containerd } from "./support/containerd.ts";
-import { findImage, type ListedImage } from "./support/images.ts";
+import { findImage, type ListedImage, layers, zstd } from "./support/images.ts";
 import { TestNode } from "./support/node.ts";
 import { busybox, exited, runContainer } from "./support/pods.ts";
-
-const layers = "docker.io/crid/layers:1";
-const zstd = "docker.io/crid/zstd:1";
-const dist = join(import.meta.dirname, "../../dist/bin/crid");
 
 let node: TestNode;
 before(async () => {
@@ -59,12 +55,12 @@ test("errors: one line that says what to do, and an exit code", async () => {
     assert.equal(status, 1, args.join(" "));
     assert.match(stderr, expected, args.join(" "));
   }
-  const none = await runWithInput(dist, ["images", "ls", "--address", "/nonexistent.sock"]);
+  const none = await runWithInput(cridProgram, ["images", "ls", "--address", "/nonexistent.sock"]);
   assert.equal(none.status, 1);
   assert.equal(none.stderr, "crid: no crid answers at /nonexistent.sock: start it, or name another socket with --address\n");
-  assert.match((await runWithInput(dist, ["images"])).stderr, /images needs a command/);
-  assert.match((await runWithInput(dist, ["images", "--help"])).stdout, /crid images pull .*IMAGE\.\.\./);
-  assert.match((await runWithInput(dist, ["images", "pull", "--help"])).stdout, /^crid images pull \[--platform/);
+  assert.match((await runWithInput(cridProgram, ["images"])).stderr, /images needs a command/);
+  assert.match((await runWithInput(cridProgram, ["images", "--help"])).stdout, /crid images pull .*IMAGE\.\.\./);
+  assert.match((await runWithInput(cridProgram, ["images", "pull", "--help"])).stdout, /^crid images pull \[--platform/);
 });
 
 test("archives to and from containerd: same ids, same digests", async () => {
@@ -156,7 +152,7 @@ test("what was imported runs; hostile archives are refused and keep nothing", as
   assert.deepEqual(readdirSync(file("root/content/blobs/sha256")), []);
 
   await crid(node, "images", "pull", busybox);
-  const script = `${dist} images export ${busybox} --address ${node.socket} | ${dist} images import --name imported:1 - --address ${node.socket}`;
+  const script = `${cridProgram} images export ${busybox} --address ${node.socket} | ${cridProgram} images import --name imported:1 - --address ${node.socket}`;
   assert.match(await runs("sh", "-c", script), /imported docker\.io\/library\/imported:1, registry\.k8s\.io/);
   const { container, pod } = await runContainer(node, ["sh", "-c", "exit 5"], {
     pod: { linux: { cgroup_parent: node.cgroup, security_context: { namespace_options: { network: 2 } } } },
@@ -251,14 +247,14 @@ test("the database is lost: state rebuild brings images and names back, also wit
   await node.stop();
   for (const name of readdirSync(file("root"))) if (name.startsWith("meta.db")) renameSync(file(`root/${name}`), file(`lost-${name}`));
   rmSync(file("root/snapshots"), { recursive: true });
-  const { status, stdout, stderr } = await runWithInput(dist, ["state", "rebuild", "--config", file("config.yaml")]);
+  const { status, stdout, stderr } = await runWithInput(cridProgram, ["state", "rebuild", "--config", file("config.yaml")]);
   assert.equal(status, 0, stderr);
   assert.match(stdout, /^restored docker\.io\/library\/imported:1, /m);
   assert.match(stdout, /^1 images restored, 0 skipped$/m);
   await node.start();
   assert.deepEqual((await cridJson<{ images: ListedImage[] }>(node, "images", "ls")).images, beforeLoss);
   assert.match(await crid(node, "state", "rebuild"), /^0 images restored, 0 skipped$/m);
-  const second = await runWithInput(dist, ["state", "rebuild", "--config", file("config.yaml")]);
+  const second = await runWithInput(cridProgram, ["state", "rebuild", "--config", file("config.yaml")]);
   assert.equal(second.status, 0, "the daemon that runs is asked");
 });
 

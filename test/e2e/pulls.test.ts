@@ -8,14 +8,10 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FakeRegistry } from "../../src/registry/testkit/fake-registry.ts";
 import { hostArchitecture, makeTestImage, makeTestIndex } from "../../src/registry/testkit/test-image.ts";
-import { crid, cridJson, runs, tryCrid } from "./support/commands.ts";
-import { findImage } from "./support/images.ts";
+import { crid, cridJson, cridProgram, runs, tryCrid } from "./support/commands.ts";
+import { findImage, layers, zstd } from "./support/images.ts";
 import { TestNode } from "./support/node.ts";
 import { busybox } from "./support/pods.ts";
-
-const layers = "docker.io/crid/layers:1";
-const zstd = "docker.io/crid/zstd:1";
-const dist = join(import.meta.dirname, "../../dist/bin/crid");
 
 let node: TestNode;
 before(async () => {
@@ -36,7 +32,7 @@ test("bars on a terminal: a line a layer, drawn in place", async () => {
     if (url.endsWith(slow.layers[1]?.digest ?? "?")) await sleep(500);
     return false;
   };
-  const command = `${dist} images pull ${ref} --address ${node.socket}`;
+  const command = `${cridProgram} images pull ${ref} --address ${node.socket}`;
   const drawn = await runs("script", "-qefc", `stty cols 100 rows 30; ${command}`, "/dev/null");
   assert.ok(drawn.includes("\u001b[2A") || drawn.includes("\u001b[5A"), "lines are drawn over");
   assert.match(drawn, /[0-9a-f]{12}: downloading +\[=*>? *\] [\d.]+ \w+ \/ 195\.\d KiB/);
@@ -65,12 +61,12 @@ test("a pull under way: what it has is shown; an interrupted one stops and is go
     void held.then(() => response.destroy());
     return true;
   };
-  const watching = spawn(dist, ["pulls", "-w", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
+  const watching = spawn(cridProgram, ["pulls", "-w", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
   let watched = "";
   watching.stdout.on("data", (text: Buffer) => {
     watched += text.toString("utf8");
   });
-  const json = spawn(dist, ["pulls", "--watch", "--json", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
+  const json = spawn(cridProgram, ["pulls", "--watch", "--json", "--address", node.socket], { stdio: ["ignore", "pipe", "inherit"] });
   let lines = "";
   json.stdout.on("data", (text: Buffer) => {
     lines += text.toString("utf8");

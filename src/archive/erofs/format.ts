@@ -77,6 +77,12 @@ export interface DiskInode {
   links: number;
 }
 
+/** A safe integer, without a BigInt for each file. */
+function writeInt64(into: Buffer, value: number, at: number): void {
+  into.writeUInt32LE(value >>> 0, at);
+  into.writeInt32LE(Math.floor(value / 2 ** 32), at + 4);
+}
+
 /** Where an inode's number of links stands in it. */
 export const linksOffset = 44;
 
@@ -85,14 +91,12 @@ export function encodeInode(inode: DiskInode, serial: number, into: Buffer, at: 
   into.writeUInt16LE(1 | (layoutBits[inode.layout] << 1), at);
   into.writeUInt16LE(inode.xattrBytes === 0 ? 0 : (inode.xattrBytes - 12) / 4 + 1, at + 2);
   into.writeUInt16LE(inode.mode, at + 4);
-  into.writeUInt32LE(inode.size % 2 ** 32, at + 8);
-  into.writeUInt32LE(Math.floor(inode.size / 2 ** 32), at + 12);
+  writeInt64(into, inode.size, at + 8);
   into.writeUInt32LE(inode.address >>> 0, at + 16);
   into.writeUInt32LE(serial >>> 0, at + 20);
   into.writeUInt32LE(inode.uid >>> 0, at + 24);
   into.writeUInt32LE(inode.gid >>> 0, at + 28);
-  into.writeUInt32LE(inode.mtime.seconds >>> 0, at + 32);
-  into.writeInt32LE(Math.floor(inode.mtime.seconds / 2 ** 32), at + 36);
+  writeInt64(into, inode.mtime.seconds, at + 32);
   into.writeUInt32LE(inode.mtime.nanos, at + 40);
   into.writeUInt32LE(inode.links, at + linksOffset);
 }
@@ -195,8 +199,7 @@ export function encodeDirectory(entries: readonly DirectoryEntry[]): Buffer {
     let nameAt = count * direntSize;
     for (const [position, { name, nid, mode }] of entries.slice(next, next + count).entries()) {
       const at = start + position * direntSize;
-      data.writeUInt32LE(nid % 2 ** 32, at);
-      data.writeUInt32LE(Math.floor(nid / 2 ** 32), at + 4);
+      writeInt64(data, nid, at);
       data.writeUInt16LE(nameAt, at + 8);
       data.writeUInt8(fileTypes.get(mode & 0o170000) ?? 0, at + 10);
       data.write(name, start + nameAt, "latin1");

@@ -9,7 +9,10 @@ const maxLinkHops = 40;
 const opaque = "trusted.overlay.opaque";
 const yes = Buffer.from("y");
 const ofNobody: Attributes = { uid: 0, gid: 0, mtime: { seconds: 0, nanos: 0 } };
-/** Estimates of what an inode, a directory (until the end, where it is placed), the attributes of one, a name, the first attribute of an inode and an attribute take beside their bytes. */
+/**
+ * Estimates of what an inode, a directory (until the end, where it is placed), its owner and time, a name, the first extended attribute of a directory,
+ * and each one take beside their bytes.
+ */
 const inodeBytes = 64;
 const directoryBytes = 200;
 const attributesBytes = 120;
@@ -34,8 +37,8 @@ export class ErofsTree {
   /** Of directories that an entry of the tar described; the others are implied. */
   readonly #attributes = new Map<number, Attributes>();
   /**
-   * Of the few directories that have any. Values are kept as text, one character a byte: a small buffer is a piece of a larger one, and keeps it from going,
-   * with all the headers that were read into it.
+   * Of the few directories that have any. Values are kept as text, one character a byte: a small buffer is a piece of a larger one, and keeps it from
+   * going, with all the headers that were read into it.
    */
   readonly #xattrs = new Map<number, { values: Map<string, string>; bytes: number }>();
   /** Link targets; one character a byte. */

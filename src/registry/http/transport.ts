@@ -22,7 +22,11 @@ export interface Transport {
   readonly foreign?: { readonly loopback: boolean };
 }
 
-/** Reads the PEM files. @param o.authorities PEM text of those that the machine trusts, "" for those built into Node @throws failed-precondition naming the file that cannot be used */
+/**
+ * Reads the PEM files.
+ * @param o.authorities PEM text of those that the machine trusts; "" = those built into Node
+ * @throws failed-precondition naming the file that cannot be used
+ */
 export async function loadTransport(tls: TlsFiles, o: { authorities: string; dialTimeoutMs: number }): Promise<Transport> {
   const ca = [o.authorities, ...(await Promise.all(tls.ca.map((file) => readPem(file, "certificate authority"))))];
   const client = await Promise.all(

@@ -3,7 +3,8 @@ import { createReadStream } from "node:fs";
 import { join } from "node:path";
 import type { CommandResult, TestNode } from "./node.ts";
 
-const repo = join(import.meta.dirname, "../../..");
+/** The built `crid`. */
+export const cridProgram = join(import.meta.dirname, "../../../dist/bin/crid");
 
 /** Runs a program with a file as its stdin; does not throw when it fails. */
 export async function runWithInput(file: string, args: readonly string[], input?: string): Promise<CommandResult> {
@@ -31,7 +32,7 @@ export async function runs(file: string, ...args: string[]): Promise<string> {
 
 /** `crid ARGS` against the node's daemon; does not throw when it fails. */
 export async function tryCrid(node: TestNode, args: readonly string[], input?: string): Promise<CommandResult> {
-  return runWithInput(join(repo, "dist/bin/crid"), [...args, "--address", node.socket], input);
+  return runWithInput(cridProgram, [...args, "--address", node.socket], input);
 }
 
 /** `crid ARGS` that must succeed; answers its output without the last newline. */

@@ -1,6 +1,10 @@
 import { cridJson } from "./commands.ts";
 import type { TestNode } from "./node.ts";
 
+/** Small images, of several gzip layers and with zstd. */
+export const layers = "docker.io/crid/layers:1";
+export const zstd = "docker.io/crid/zstd:1";
+
 /** An image as `crid images ls --json` has it. */
 export interface ListedImage {
   id: string;
